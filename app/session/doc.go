@@ -1,0 +1,2 @@
+// Package session is what a logged-in client can do.
+package session

@@ -1,0 +1,3 @@
+module imapped
+
+go 1.26.0

@@ -1,0 +1,236 @@
+// Package metadata is the port to the store of everything but raw messages: users, accounts, mailboxes, messages,
+// checkpoints. It is the truth; snapshots and events follow it.
+//
+// Invariants:
+//  1. Every method is one transaction: all of it is there after a crash, or nothing.
+//  2. A change to a mailbox raises its HIGHESTMODSEQ by one and gives every row and tombstone it writes that
+//     mod-sequence. Mod-sequences and UIDs never go back and are never reused.
+//  3. Every write of an account's owner carries a Fence; with a fence that is not the current one it fails with
+//     fault.Conflict and changes nothing.
+//  4. A missing user, account or mailbox is fault.NotFound; a name taken already is fault.Exists.
+//  5. A mailbox's counters (Messages, Unseen, Deleted, Size) are changed in the transaction that changes its rows.
+package metadata
+
+import (
+	"context"
+	"time"
+
+	"imapped/domain/account"
+	"imapped/domain/flag"
+	"imapped/domain/mailbox"
+	"imapped/domain/message"
+	"imapped/ports/blob"
+)
+
+// Users keeps the people who may log in.
+type Users interface {
+	CreateUser(ctx context.Context, u account.User) (account.User, error)
+	// User returns the user with the name, compared in lower case.
+	User(ctx context.Context, name string) (account.User, error)
+	Users(ctx context.Context) ([]account.User, error)
+	// UpdateUser writes PasswordHash and Disabled of the user with u.ID.
+	UpdateUser(ctx context.Context, u account.User) error
+}
+
+// Accounts keeps upstream accounts.
+type Accounts interface {
+	// CreateAccount stores a new account at the end of its user's order; fault.Exists when the user has one with the
+	// same Email or Display already.
+	CreateAccount(ctx context.Context, a account.Account) (account.Account, error)
+	// Accounts returns the accounts of the user, or of all users for 0, by user and position.
+	Accounts(ctx context.Context, user account.UserID) ([]account.Account, error)
+	UpdateAccount(ctx context.Context, a account.Account) error
+	// DeleteAccount removes the account and everything in it.
+	DeleteAccount(ctx context.Context, id account.ID) error
+}
+
+// Statuses keeps how each account is doing, so that other processes can show it.
+type Statuses interface {
+	SetStatus(ctx context.Context, f Fence, s account.Status) error
+	// Status returns the zero Status with StateNew for an account that never had one.
+	Status(ctx context.Context, id account.ID) (account.Status, error)
+}
+
+// Fence is the right to write to one account, for as long as Token is the account's newest.
+type Fence struct {
+	Account account.ID
+	Owner   string
+	Token   int64 // rises with every change of owner
+}
+
+// Leases gives each account one owner at a time.
+type Leases interface {
+	// Acquire takes the account's lease until now+ttl; fault.Conflict while another owner holds it.
+	Acquire(ctx context.Context, id account.ID, owner string, now time.Time, ttl time.Duration) (Fence, error)
+	// Renew prolongs the lease; fault.Conflict when it was lost.
+	Renew(ctx context.Context, f Fence, now time.Time, ttl time.Duration) error
+	// Release gives the lease up; a lost one is no error.
+	Release(ctx context.Context, f Fence) error
+}
+
+// Mailboxes is what sessions read of mailboxes.
+type Mailboxes interface {
+	// Mailboxes returns an account's mailboxes by name.
+	Mailboxes(ctx context.Context, acc account.ID) ([]mailbox.Info, error)
+	Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (mailbox.Info, error)
+	// ClaimRecent makes the messages below upTo no longer recent for others and returns the UID from which on they
+	// were recent until now: at or above it and below upTo they are the caller's. It raises no mod-sequence.
+	ClaimRecent(ctx context.Context, acc account.ID, id mailbox.ID, upTo mailbox.UID) (mailbox.UID, error)
+}
+
+// Messages is what sessions read of messages.
+type Messages interface {
+	// Changes returns what happened to a mailbox after since, read at one moment; after 0 the whole mailbox, without
+	// tombstones.
+	Changes(ctx context.Context, acc account.ID, id mailbox.ID, since mailbox.ModSeq) (mailbox.Delta, error)
+	// Identities calls fn for each of the UIDs that exists, in UID order.
+	Identities(ctx context.Context, acc account.ID, id mailbox.ID, uids mailbox.Set, fn func(Identity) error) error
+	// Contents calls fn for each of the UIDs whose body is stored, in UID order, with the fragments asked for. The
+	// Content and its slices are valid during the call only.
+	Contents(ctx context.Context, acc account.ID, id mailbox.ID, uids mailbox.Set, want Want, fn func(*Content) error) error
+}
+
+// Want says which fragments a caller needs; blob key and size always come.
+type Want uint8
+
+// The fragments.
+const (
+	WantEnvelope Want = 1 << iota
+	WantBody
+	WantBodyStructure
+	WantHeaders
+	WantPreview
+	WantParts
+	WantAll = WantEnvelope | WantBody | WantBodyStructure | WantHeaders | WantPreview | WantParts
+)
+
+// Identity is a message's immutable names.
+type Identity struct {
+	UID      mailbox.UID
+	EmailID  mailbox.ObjectID
+	ThreadID mailbox.ObjectID
+	Saved    time.Time // SAVEDATE (RFC 8514): when it came into this mailbox here
+}
+
+// Content is a message whose body is stored.
+type Content struct {
+	Mailbox mailbox.ID
+	UID     mailbox.UID
+	Blob    blob.Key
+	Size    int64 // of the raw bytes; where it differs from the row's, StoreContents corrects the row
+	message.Fragments
+}
+
+// Mirror is what an account's owner reads and writes of its mailboxes.
+type Mirror interface {
+	// Mirrored returns an account's mailboxes with their upstream side, by id; those without one have an empty
+	// Upstream.Name.
+	Mirrored(ctx context.Context, acc account.ID) ([]Mirrored, error)
+	// SaveMailbox creates (ID 0) or changes a mailbox: Name, Attrs, Subscribed and Upstream are written, the rest is
+	// the store's own. A change of Name is a rename and keeps everything. It returns the mailbox as it is now.
+	SaveMailbox(ctx context.Context, f Fence, m Mirrored) (Mirrored, error)
+	// RemoveMailbox removes a mailbox and its messages. Its name may be used again, with a higher UIDVALIDITY.
+	RemoveMailbox(ctx context.Context, f Fence, id mailbox.ID) error
+	// UpstreamRows calls fn for each message in the order of local UIDs, read at one moment.
+	UpstreamRows(ctx context.Context, acc account.ID, id mailbox.ID, fn func(UpstreamRow) error) error
+	// Apply changes one mailbox. An Update that changes no row raises no mod-sequence.
+	Apply(ctx context.Context, f Fence, u Update) (Applied, error)
+}
+
+// Bodies is what an account's owner reads and writes of bodies.
+type Bodies interface {
+	// Pending returns the messages of a mailbox that have no body yet and may be tried at the time now, the highest
+	// UID first.
+	Pending(ctx context.Context, acc account.ID, id mailbox.ID, now time.Time) ([]PendingBody, error)
+	// StoreContents records bodies that are durable in the blob store. UIDs that are gone meanwhile are skipped. A
+	// size that differs from the row's corrects the row, which is a change of the mailbox; else nothing that a
+	// client sees changes and no mod-sequence is raised.
+	StoreContents(ctx context.Context, f Fence, contents []Content) error
+	// Unfetchable records that the upstream did not give a body, why, and when to try again; the count of attempts
+	// rises.
+	Unfetchable(ctx context.Context, f Fence, id mailbox.ID, uid mailbox.UID, why string, next time.Time) error
+	// DropContent forgets that the body is stored, for a blob that turned out corrupt, so that it is fetched again.
+	DropContent(ctx context.Context, f Fence, id mailbox.ID, uid mailbox.UID) error
+}
+
+// Upstream is the upstream side of a mailbox.
+type Upstream struct {
+	Name      string // raw, as the upstream writes it; empty: no such mailbox upstream (yet)
+	Delimiter byte   // 0 is NIL
+	Checkpoint
+}
+
+// Checkpoint says up to where a mailbox is mirrored.
+type Checkpoint struct {
+	UIDValidity uint32    // 0: never mirrored
+	UIDNext     uint32    // every upstream UID below it is known here
+	ModSeq      uint64    // upstream changes up to it are applied; 0 without CONDSTORE
+	Messages    uint32    // how many messages the upstream had then
+	Synced      time.Time // when the last complete pass ended; zero: none did
+}
+
+// Mirrored is a mailbox with its upstream side and how far its bodies are.
+type Mirrored struct {
+	mailbox.Info
+	Upstream Upstream
+	Bodies   uint32 // messages whose body is stored
+}
+
+// UpstreamRow is a message as the planner compares it.
+type UpstreamRow struct {
+	UID      mailbox.UID
+	Upstream uint32 // the upstream's UID; 0: not there (yet)
+	Flags    flag.Set
+	Email    mailbox.ObjectID
+	HasBody  bool
+}
+
+// Update is a change of one mailbox, in this order: Reset, Rebind, Expunge, Flags, New.
+type Update struct {
+	Mailbox    mailbox.ID
+	Now        time.Time
+	Reset      bool         // forget all upstream UIDs of the mailbox
+	Rebind     []Rebind     // give existing messages their upstream UIDs; not a change that clients see
+	Expunge    mailbox.Set  // local UIDs; leaves tombstones; those that are gone already are skipped
+	Flags      []FlagChange // those that change nothing are skipped
+	New        []NewMessage // get UIDs in this order; an upstream UID that is known already is skipped
+	Checkpoint *Checkpoint  // written when not nil
+}
+
+// Rebind gives the message with the local UID an upstream UID.
+type Rebind struct {
+	UID      mailbox.UID
+	Upstream uint32
+}
+
+// FlagChange sets a message's flags.
+type FlagChange struct {
+	UID   mailbox.UID
+	Flags flag.Set
+}
+
+// NewMessage is a message that came from the upstream, or was delivered here (Upstream 0).
+type NewMessage struct {
+	Upstream uint32
+	Flags    flag.Set
+	Size     int64
+	Date     int64 // seconds since 1970 UTC
+	Zone     int16 // minutes east
+	Identity message.Identity
+	Content  *Content // nil: the body comes later; else durable in the blob store; Mailbox and UID are filled in
+}
+
+// Applied is what Apply did.
+type Applied struct {
+	ModSeq  mailbox.ModSeq // the mailbox's HIGHESTMODSEQ now
+	Changed bool           // whether clients see a change
+	UIDs    []mailbox.UID  // one for each of New, in order; 0 where it was skipped
+}
+
+// PendingBody is a message without a body.
+type PendingBody struct {
+	UID      mailbox.UID
+	Upstream uint32
+	Size     int64
+	Attempts int
+}
