@@ -85,3 +85,7 @@ type Status struct {
 	LastSync  time.Time // the end of the last complete pass; zero when there was none
 	NextRetry time.Time // zero when no retry is scheduled
 }
+
+// SecretContext is what an account's Secret is bound to when it is sealed, so that sealed secrets cannot be swapped
+// between accounts.
+func (a Account) SecretContext() []byte { return []byte("account/" + a.Email) }
