@@ -3,7 +3,7 @@
 // Invariants:
 //  1. A Set is a comparable value: two sets with the same flags are ==, so distinct sets can be interned in a map.
 //  2. Keywords are kept sorted by their lower-case form, each once; the spelling first seen in a Set stays
-//     (keywords are case-insensitive, RFC 9051 section 2.3.2).
+//     (keywords are case-insensitive, RFC 9051 section 2.3.2). What is not an atom is not kept: it could not be sent.
 //  3. \Recent is not a flag here: it belongs to a session's view, not to a message.
 package flag
 
@@ -37,7 +37,7 @@ var systemNames = []struct {
 // ParseSystem returns the system flag with the name (any case, with its backslash), or 0.
 func ParseSystem(name string) System {
 	for _, s := range systemNames {
-		if strings.EqualFold(s.name, name) {
+		if equalFold(s.name, name) {
 			return s.bit
 		}
 	}
@@ -50,7 +50,7 @@ type Set struct {
 	keywords string // joined by one space, sorted by lower-case form
 }
 
-// Make returns the set of sys and keywords. Empty keywords and doubles are dropped.
+// Make returns the set of sys and keywords. Doubles are dropped, and so is what is not a keyword.
 func Make(sys System, keywords ...string) Set {
 	return Set{Sys: sys & AllSystem, keywords: canonical(keywords)}
 }
@@ -73,24 +73,32 @@ func Parse(names ...string) Set {
 
 // FromStored returns the set that Sys and KeywordString describe: what a store keeps of a set.
 func FromStored(sys System, keywords string) Set {
-	return Set{Sys: sys & AllSystem, keywords: canonical(strings.Fields(keywords))}
+	if !isCanonical(keywords) {
+		keywords = canonical(strings.Fields(keywords))
+	}
+	return Set{Sys: sys & AllSystem, keywords: keywords}
 }
 
 func canonical(keywords []string) string {
-	switch len(keywords) {
-	case 0:
-		return ""
-	case 1:
+	if len(keywords) == 1 && isKeyword(keywords[0]) {
 		return keywords[0]
 	}
-	ks := slices.Clone(keywords)
+	ks := slices.DeleteFunc(slices.Clone(keywords), func(k string) bool { return !isKeyword(k) })
 	slices.SortStableFunc(ks, compareFold)
-	ks = slices.CompactFunc(ks, func(a, b string) bool { return strings.EqualFold(a, b) })
-	ks = slices.DeleteFunc(ks, func(k string) bool { return k == "" })
-	return strings.Join(ks, " ")
+	return strings.Join(slices.CompactFunc(ks, equalFold), " ")
 }
 
-func compareFold(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) }
+// isCanonical says whether s is what canonical would make of its words, without allocating.
+func isCanonical(s string) bool {
+	for last := ""; s != ""; {
+		k, rest, more := strings.Cut(s, " ")
+		if !isKeyword(k) || compareFold(last, k) >= 0 || more && rest == "" {
+			return false
+		}
+		last, s = k, rest
+	}
+	return true
+}
 
 // KeywordString returns the keywords joined by single spaces: the form that stores keep.
 func (s Set) KeywordString() string { return s.keywords }
@@ -107,7 +115,7 @@ func (s Set) HasKeyword(keyword string) bool {
 	for rest != "" {
 		var k string
 		k, rest, _ = strings.Cut(rest, " ")
-		if strings.EqualFold(k, keyword) {
+		if equalFold(k, keyword) {
 			return true
 		}
 	}
@@ -115,7 +123,7 @@ func (s Set) HasKeyword(keyword string) bool {
 }
 
 // Equal says whether both sets have the same flags; the spelling of keywords does not count.
-func (s Set) Equal(o Set) bool { return s.Sys == o.Sys && strings.EqualFold(s.keywords, o.keywords) }
+func (s Set) Equal(o Set) bool { return s.Sys == o.Sys && equalFold(s.keywords, o.keywords) }
 
 // Empty says whether no flag is set.
 func (s Set) Empty() bool { return s == Set{} }

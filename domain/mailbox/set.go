@@ -3,8 +3,11 @@
 //
 // Invariants:
 //  1. A Set is sorted, its ranges are disjoint and not adjacent, and First <= Last in each.
-//  2. A Snapshot is immutable; Apply returns a new one that shares every chunk that did not change.
-//  3. A View's sequence numbers move only in Advance, and there only as RFC 9051 section 7.5.1 allows.
+//  2. A Snapshot is immutable; Apply returns a new one that shares every chunk that did not change. Messages leave it
+//     anywhere and join it only at the end, for UIDs rise.
+//  3. A View is immutable too. Sequence numbers move only in Advance, and there only as RFC 9051 section 7.5.1 allows:
+//     what Changes tells a client leads from the old view's meaning of every number to the new one's.
+//  4. A Set or Snapshot that was handed out is not changed by anybody; results may share memory with operands.
 package mailbox
 
 import (
