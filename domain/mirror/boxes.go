@@ -1,0 +1,326 @@
+package mirror
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"imapped/domain/mailbox"
+)
+
+// Checkpoint is up to where a mailbox is mirrored.
+type Checkpoint struct {
+	UIDValidity uint32    // 0: never mirrored, or an upstream that has none
+	UIDNext     uint32    // every upstream UID below it is known here
+	ModSeq      uint64    // upstream changes up to it are applied; 0 without CONDSTORE
+	Messages    uint32    // how many messages the upstream had then
+	Synced      time.Time // when the last complete pass ended; zero: none did
+}
+
+// State is what the upstream says of a mailbox, by STATUS or SELECT. What it did not say is 0.
+type State struct {
+	Messages, UIDNext, UIDValidity uint32
+	HighestModSeq                  uint64
+	Opened                         bool // by SELECT: what is 0 does not exist
+}
+
+// Box is a mailbox as it is here. Raw is empty for one that the upstream does not have (yet).
+type Box struct {
+	ID        mailbox.ID
+	Name      string
+	Raw       string
+	Delimiter byte
+	Attrs     mailbox.Attr
+	Messages  uint32 // messages here
+	Checkpoint
+}
+
+// Listed is a mailbox in the upstream's listing.
+type Listed struct {
+	Raw       string
+	Delimiter byte
+	Attrs     mailbox.Attr
+	NonExist  bool
+	State     *State // nil: not told
+}
+
+// Listing is a complete list of the upstream's mailboxes: see NewListing.
+type Listing struct {
+	boxes []Listed // by Raw, each once
+	utf8  bool
+}
+
+// NewListing returns the listing, and whether it is complete: LIST was answered with OK and holds INBOX, which every
+// account has (RFC 9051 section 5.1). An incomplete listing must not be planned with. Mailboxes that do not exist are
+// left out; doubles are merged.
+func NewListing(answered, utf8 bool, boxes []Listed) (Listing, bool) {
+	l := Listing{utf8: utf8}
+	hasInbox := false
+	for _, b := range boxes {
+		if b.NonExist || b.Raw == "" {
+			continue
+		}
+		b.Attrs &= stableAttrs
+		hasInbox = hasInbox || strings.EqualFold(b.Raw, inbox)
+		l.boxes = append(l.boxes, b)
+	}
+	slices.SortStableFunc(l.boxes, func(a, b Listed) int { return cmp.Compare(a.Raw, b.Raw) })
+	out := l.boxes[:0]
+	for _, b := range l.boxes {
+		if k := len(out); k > 0 && out[k-1].Raw == b.Raw {
+			out[k-1].Attrs |= b.Attrs
+			if out[k-1].State == nil {
+				out[k-1].State = b.State
+			}
+			continue
+		}
+		out = append(out, b)
+	}
+	l.boxes = out
+	return l, answered && hasInbox
+}
+
+// Boxes returns the listing's mailboxes, by raw name.
+func (l Listing) Boxes() []Listed { return l.boxes }
+
+// Find returns the mailbox with the raw name; nil when there is none.
+func (l Listing) Find(raw string) *Listed {
+	i, ok := slices.BinarySearchFunc(l.boxes, raw, func(b Listed, raw string) int { return cmp.Compare(b.Raw, raw) })
+	if !ok {
+		return nil
+	}
+	return &l.boxes[i]
+}
+
+// stableAttrs is the attributes that are kept; \Marked and \Unmarked change with every delivery.
+const stableAttrs = mailbox.NoSelect | mailbox.NoInferiors | mailbox.SpecialUse
+
+// BoxPlan is what to do with the list of mailboxes, in this order.
+type BoxPlan struct {
+	// Rename holds mailboxes that seem to have been renamed upstream. With Verify the content must be compared first;
+	// when it differs, Target is to be created and the mailbox counts as missing: see Refuse.
+	Rename []Rename
+	Change []Box    // as they are to be saved: new attributes, or another raw name for the same mailbox
+	Create []Target // in the order of names, parents first
+	// Missing is not in the listing: gone only if a second listing says so too.
+	Missing Missing
+}
+
+// Rename takes a mailbox to a new name.
+type Rename struct {
+	Box    Box
+	Target Target
+	State  State
+	Verify bool
+	// Displaced says that the old name is taken upstream by another mailbox, which is among those to be created.
+	Displaced bool
+}
+
+// Target is a mailbox that is in the listing.
+type Target struct {
+	Listed
+	Name string // for clients
+}
+
+// Missing is the mailboxes that a listing does not have.
+type Missing struct{ ids []mailbox.ID }
+
+// Empty says whether nothing is missing.
+func (m Missing) Empty() bool { return len(m.ids) == 0 }
+
+// Has says whether the mailbox is among them.
+func (m Missing) Has(id mailbox.ID) bool { return slices.Contains(m.ids, id) }
+
+// Add returns the set with the mailbox.
+func (m Missing) Add(id mailbox.ID) Missing { return Missing{append(slices.Clone(m.ids), id)} }
+
+// Confirm returns the mailboxes that were missing from a first listing and that the plan of a second one does not find
+// either. What looked renamed there and is among the first's had been refuted.
+func Confirm(first Missing, second BoxPlan) []mailbox.ID {
+	var both []mailbox.ID
+	for _, id := range first.ids {
+		if second.Missing.Has(id) || slices.ContainsFunc(second.Rename, func(r Rename) bool { return r.Box.ID == id }) {
+			both = append(both, id)
+		}
+	}
+	return both
+}
+
+// Implausible says whether so much of the account is missing that a broken upstream is likelier than a person: more
+// than three mailboxes and more than half of them. Then the confirmation must come from another connection, later.
+func (m Missing) Implausible(boxes int) bool { return len(m.ids) > 3 && 2*len(m.ids) > boxes }
+
+// PlanBoxes compares the mailboxes here with a complete listing.
+func PlanBoxes(local []Box, l Listing) BoxPlan {
+	var p BoxPlan
+	matched := map[string]bool{} // raw names that a local mailbox has
+	var lost []Box               // local mailboxes that need another raw name, or are missing
+	for _, b := range local {
+		if b.Raw == "" {
+			continue
+		}
+		switch listed := l.Find(b.Raw); {
+		case listed == nil, displaced(b, *listed) && hasTwin(b, l):
+			lost = append(lost, b)
+		case listed.Attrs&mailbox.NoSelect != 0 && b.Attrs&mailbox.NoSelect == 0 && b.Messages > 0:
+			// Deleted upstream, but still there as a parent: to be removed like any other, then made anew.
+			matched[b.Raw] = true
+			p.Missing.ids = append(p.Missing.ids, b.ID)
+		default:
+			matched[b.Raw] = true
+			if changed := b; changed.update(*listed) {
+				p.Change = append(p.Change, changed)
+			}
+		}
+	}
+	fresh := map[string]Listed{}
+	var order []string
+	for _, b := range l.boxes {
+		if !matched[b.Raw] {
+			fresh[b.Raw] = b
+			order = append(order, b.Raw)
+		}
+	}
+	var gone []Box
+	for _, b := range lost {
+		if t, verify, ok := bestTarget(b, order, fresh); ok {
+			p.Rename = append(p.Rename, Rename{
+				Box: b, Target: Target{Listed: t}, State: *t.State, Verify: verify, Displaced: l.Find(b.Raw) != nil,
+			})
+			delete(fresh, t.Raw)
+			continue
+		}
+		gone = append(gone, b)
+	}
+	names := map[string]bool{}
+	for _, b := range local {
+		if matched[b.Raw] || b.Raw == "" {
+			names[b.Name] = true
+		}
+	}
+	for i := range p.Rename {
+		p.Rename[i].Target.Name = free(Codec{p.Rename[i].Target.Delimiter, l.utf8}.Client(p.Rename[i].Target.Raw), names)
+	}
+	// A mailbox whose raw name is spelled another way now (another delimiter, UTF8=ACCEPT) keeps the client's name.
+	for _, b := range gone {
+		respelled := ""
+		for _, raw := range order {
+			if t, ok := fresh[raw]; ok && !names[b.Name] && (Codec{t.Delimiter, l.utf8}).Client(raw) == b.Name {
+				respelled = raw
+				break
+			}
+		}
+		if respelled == "" {
+			p.Missing.ids = append(p.Missing.ids, b.ID)
+			names[b.Name] = true // until it is removed
+			continue
+		}
+		names[b.Name] = true
+		if b.update(fresh[respelled]) {
+			p.Change = append(p.Change, b)
+		}
+		delete(fresh, respelled)
+	}
+	for _, raw := range order {
+		if t, ok := fresh[raw]; ok {
+			p.Create = append(p.Create, Target{Listed: t, Name: free((Codec{t.Delimiter, l.utf8}).Client(raw), names)})
+		}
+	}
+	slices.SortStableFunc(p.Create, func(a, b Target) int { return cmp.Compare(a.Name, b.Name) })
+	return p
+}
+
+// Refuse takes back a rename that its verification refuted: the target becomes a mailbox of its own; the old one is
+// missing, or, where something else has its name now, stays and will be healed.
+func (p *BoxPlan) Refuse(r Rename) {
+	if r.Displaced {
+		p.Create = slices.DeleteFunc(p.Create, func(t Target) bool { return t.Raw == r.Box.Raw })
+	} else {
+		p.Missing = p.Missing.Add(r.Box.ID)
+	}
+	p.Create = append(p.Create, r.Target)
+}
+
+// update gives the box what the listing says and reports whether anything changed.
+func (b *Box) update(t Listed) bool {
+	was := *b
+	b.Raw, b.Delimiter, b.Attrs = t.Raw, t.Delimiter, t.Attrs
+	return *b != was
+}
+
+// free returns the first of the name's variants that is not taken, and takes it.
+func free(name string, taken map[string]bool) string {
+	for n := 1; ; n++ {
+		if v := nth(name, n); !taken[v] {
+			taken[v] = true
+			return v
+		}
+	}
+}
+
+// displaced says whether the name now holds another mailbox than the one mirrored under it.
+func displaced(b Box, t Listed) bool {
+	return b.UIDValidity != 0 && t.State != nil && t.State.UIDValidity != 0 && t.State.UIDValidity != b.UIDValidity
+}
+
+// hasTwin says whether the listing has, under another name, a mailbox that may be the one mirrored as b.
+func hasTwin(b Box, l Listing) bool {
+	for _, t := range l.boxes {
+		if t.Raw != b.Raw && couldBe(b, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// couldBe says whether the listed mailbox may be b under a new name.
+func couldBe(b Box, t Listed) bool {
+	s := t.State
+	if s == nil || b.UIDValidity == 0 || s.UIDValidity != b.UIDValidity || t.Attrs&mailbox.NoSelect != 0 {
+		return false
+	}
+	return s.UIDNext == 0 || s.UIDNext >= b.UIDNext
+}
+
+// bestTarget returns the listed mailbox that b was most probably renamed to, and whether that must be verified: it
+// must when there is anything to lose.
+func bestTarget(b Box, order []string, fresh map[string]Listed) (best Listed, verify, ok bool) {
+	if strings.EqualFold(b.Raw, inbox) {
+		return Listed{}, false, false // RENAME INBOX moves the messages and leaves INBOX (RFC 9051 section 6.3.6)
+	}
+	score := -1
+	for _, raw := range order {
+		t, free := fresh[raw]
+		if !free || !couldBe(b, t) || (b.Messages == 0) != (t.State.Messages == 0) {
+			continue
+		}
+		s := 0
+		if t.State.UIDNext == b.UIDNext {
+			s += 2
+		}
+		if t.State.Messages == b.Checkpoint.Messages {
+			s++
+		}
+		if s > score {
+			best, score, ok = t, s, true
+		}
+	}
+	return best, b.Messages > 0, ok
+}
+
+// Rank orders mailboxes by how soon people want them: INBOX, then what is written from, then the rest, then archives,
+// then junk.
+func Rank(name string, attrs mailbox.Attr) int {
+	switch {
+	case name == inbox:
+		return 0
+	case attrs&(mailbox.Sent|mailbox.Drafts) != 0:
+		return 1
+	case attrs&(mailbox.Archive|mailbox.All) != 0:
+		return 3
+	case attrs&(mailbox.Trash|mailbox.Junk) != 0:
+		return 4
+	}
+	return 2
+}
