@@ -64,7 +64,7 @@ type Refusal struct {
 	Status string        // "NO", "BAD" or "BYE"
 	Code   string        // the response code's name in upper case, for example "UNAVAILABLE"; empty without one
 	Text   string        // the server's text, made printable and bounded
-	Retry  time.Duration // how long the server asked to wait; 0 when it did not
+	Retry  time.Duration // how long the server asked to wait, or a default where it only said that it throttles; else 0
 }
 
 // Error returns the refusal in one line.
@@ -103,13 +103,34 @@ type Conn interface {
 	Server() Server
 	// Do sends the commands in one flush, without waiting between them, and returns when each is answered. It fails
 	// only when the connection is lost (then it is lost for good); a refusal is in the command's Err. Callbacks run
-	// one at a time, in the order of the answers, and must not call Do.
+	// one at a time, in the order of the answers, and must not call Do. When ctx ends first, Do returns its error, also
+	// as the Err of every command that was not answered, runs no further callback of them, and the connection lives:
+	// what the server still answers is dropped, and the connection is closed only if that takes long.
 	Do(ctx context.Context, cmds ...Command) error
 	// Idle waits for news of the selected mailbox: with IDLE, re-issued in time, until ctx is done or fn returns
 	// false, and then returns nil with the connection ready for commands. Without IDLE it fails with fault.Invalid.
+	// News that came before the call, during other commands, is reported first. A Do meanwhile interrupts IDLE, which
+	// is issued again after it.
 	Idle(ctx context.Context, fn func(Event) bool) error
 	// Close logs out when that takes no time, and closes.
 	Close() error
+}
+
+// News is an optional interface of a Conn, for who does not idle.
+type News interface {
+	// TakeNews returns what the server said of the selected mailbox without being asked, since the last call, the last
+	// Select or the last event of Idle: the zero Event when it said nothing.
+	TakeNews() Event
+}
+
+// Meter is an optional interface of a Conn, for diagnosis and tests.
+type Meter interface{ Usage() Usage }
+
+// Usage is what a connection has used, since it was dialed.
+type Usage struct {
+	Commands int64 // sent, those of connecting included
+	Sent     int64 // octets, below TLS's own
+	Received int64
 }
 
 // Event is unsolicited news of the selected mailbox: a reason to look. UID is 0 when the server named a sequence
@@ -198,7 +219,7 @@ const (
 // Fetch is UID FETCH. Answers for messages that were not asked for are passed on too when they carry a UID.
 type Fetch struct {
 	UIDs         mailbox.Set
-	Open         bool // UIDs' last number stands for "*"
+	Open         bool // UIDs' last number stands for "*": its last range is sent as "first:*"
 	Items        Item
 	ChangedSince uint64 // 0: all
 	Vanished     bool   // with ChangedSince, where QResync
@@ -221,7 +242,8 @@ type Message struct {
 	Size   int64
 	Header []byte    // ItemIdent: the raw header lines; valid during the call
 	Body   io.Reader // ItemBody: BodySize bytes
-	// BodySize is the length the server announced; the size the message has unless the connection breaks.
+	// BodySize is the length the server announced, of what Body gives: from Fetch.Offset on. It is the size the message
+	// has unless the connection breaks.
 	BodySize int64
 }
 
