@@ -93,7 +93,7 @@ type Mailbox interface {
 	Advance(ctx context.Context, expunge bool) (mailbox.Changes, error)
 	// Fetch calls fn for each message with a sequence number in seqs, in order; messages that the store no longer has
 	// are skipped. The Message is valid during the call. A body that is not here yet is fetched from the upstream when
-	// what is asked for needs it: fault.Unavailable when it cannot be had.
+	// what is asked for needs it: fault.Unavailable when it cannot be had, after all messages that can be shown.
 	Fetch(ctx context.Context, seqs mailbox.Set, need Need, fn func(*Message) error) error
 	// Search returns the sequence numbers of the messages that match, and the highest mod-sequence among them.
 	Search(ctx context.Context, q *search.Query) (mailbox.Set, mailbox.ModSeq, error)

@@ -1,0 +1,144 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/domain/mailbox"
+	"imapped/ports/blob"
+	"imapped/ports/clock"
+	"imapped/ports/events"
+	"imapped/ports/metadata"
+)
+
+// DefaultMemory is the snapshot budget where Config has none: 32 MiB, about a million messages.
+const DefaultMemory = 32 << 20
+
+// Checker says who a client is; app/auth is one. Its errors are those of Server.Login. An account that is not nil is
+// the only one that the session shows.
+type Checker interface {
+	Check(ctx context.Context, name, password, remote string) (account.User, *account.Account, error)
+}
+
+// Config is what a Service works on.
+type Config struct {
+	Auth      Checker
+	Accounts  metadata.Accounts
+	Mailboxes metadata.Mailboxes
+	Messages  metadata.Messages
+	Blobs     blob.Store
+	Bus       events.Bus
+	Bodies    BodySource // nil: a body that is not stored is unavailable
+	// Drop makes the owner of the account forget that a body is stored, because it turned out to be corrupt
+	// (metadata.Bodies.DropContent). nil: a corrupt body stays unavailable.
+	Drop     func(ctx context.Context, acc account.ID, id mailbox.ID, uid mailbox.UID) error
+	Clock    clock.Clock
+	Log      *slog.Logger // nil: slog.Default
+	Memory   int64        // octets for snapshots of mailboxes that no session has open; 0: DefaultMemory
+	Searches int          // how many searches compute at the same time; 0: one less than the processors
+}
+
+// Service lets clients in. Any number of goroutines may use it.
+type Service struct {
+	c         Config
+	snapshots *snapshots
+	gate      *gate
+}
+
+var _ Server = (*Service)(nil)
+
+// New returns the service. It starts nothing and needs no closing.
+func New(c Config) *Service {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Memory == 0 {
+		c.Memory = DefaultMemory
+	}
+	if c.Searches == 0 {
+		c.Searches = max(1, runtime.GOMAXPROCS(0)-1)
+	}
+	return &Service{
+		c:         c,
+		snapshots: newSnapshots(c.Mailboxes, c.Messages, c.Memory),
+		gate:      newGate(c.Clock, c.Searches),
+	}
+}
+
+// Login implements Server.
+func (s *Service) Login(ctx context.Context, c Credentials) (Session, error) {
+	user, scope, err := s.c.Auth.Check(ctx, c.User, c.Password, c.Remote)
+	if err != nil {
+		return nil, fault.Wrap("log in", err)
+	}
+	return &login{svc: s, user: user, scope: scope}, nil
+}
+
+// login is one logged-in client.
+type login struct {
+	svc   *Service
+	user  account.User
+	scope *account.Account // the only account shown; nil: all of the user's
+
+	mu    sync.Mutex
+	known []known // where names led before, at most maxKnown; each is checked when it is used
+}
+
+// known is where a name led.
+type known struct {
+	asked   string // as the client wrote it
+	name    string // as place has it
+	stored  string // the mailbox's name in its account then
+	account account.ID
+	mailbox mailbox.ID
+	local   bool
+	inbox   int
+}
+
+// User implements Session.
+func (l *login) User() string { return l.user.Name }
+
+// Close implements Session. Mailboxes are closed by whoever opened them.
+func (l *login) Close() {}
+
+// Status implements Session.
+func (l *login) Status(ctx context.Context, name string) (Status, error) {
+	const op = "status"
+	p, err := l.find(ctx, name)
+	if err != nil {
+		return Status{}, fault.Wrap(op, err)
+	}
+	if p.info.Attrs&mailbox.NoSelect != 0 {
+		return Status{}, fault.New(fault.Invalid, op, "this name only holds other mailboxes")
+	}
+	st, err := l.svc.status(ctx, p.info)
+	return st, fault.Wrap(op, err)
+}
+
+// status returns the counters that info gives, and counts what it does not: the recent messages.
+func (s *Service) status(ctx context.Context, info mailbox.Info) (Status, error) {
+	st := Status{
+		Messages: info.Messages, Unseen: info.Unseen, Deleted: info.Deleted, UIDNext: info.UIDNext,
+		UIDValidity: info.UIDValidity, HighestModSeq: info.HighestModSeq, Size: info.Size,
+		MailboxID: mailboxID(info.ID),
+	}
+	switch {
+	case info.RecentFrom <= 1:
+		st.Recent = info.Messages
+	case info.RecentFrom < info.UIDNext && info.Messages > 0:
+		recent := mailbox.Set{{First: uint32(info.RecentFrom), Last: uint32(info.UIDNext) - 1}}
+		err := s.c.Messages.Identities(ctx, info.Account, info.ID, recent, func(metadata.Identity) error {
+			st.Recent++
+			return nil
+		})
+		if err != nil {
+			return Status{}, fault.Wrap("count recent messages", err)
+		}
+		st.Recent = min(st.Recent, st.Messages)
+	}
+	return st, nil
+}
