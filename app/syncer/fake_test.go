@@ -1,0 +1,542 @@
+package syncer_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"imapped/domain/fault"
+	"imapped/domain/flag"
+	"imapped/domain/mailbox"
+	"imapped/domain/message"
+	"imapped/ports/upstream"
+)
+
+// world is a model of an IMAP server, spoken to through ports/upstream. Its fields may be changed between runs.
+type world struct {
+	mu       sync.Mutex
+	server   upstream.Server
+	boxes    map[string]*mbox
+	validity uint32
+	changed  chan struct{} // closed and replaced at each change
+	counts   map[string]int
+	bodies   map[string]int // bodies sent, by content
+	dials    int
+
+	// Faults.
+	down      error                            // Dial fails
+	budget    func() int                       // events until a new connection is cut; nil: never
+	refuse    func(cmd upstream.Command) error // a command's refusal
+	listOnly  int                              // LIST forgets the rest; 0: complete
+	lieExists func(name string) int            // added to EXISTS
+	noFetch   map[string]bool                  // by content: FETCH answers nothing for it
+	noBody    map[string]bool                  // by content: FETCH answers with an empty body
+	hang      chan struct{}                    // commands wait for it; nil: they do not
+	slow      chan struct{}                    // bodies stop half-way until it is closed
+}
+
+type mbox struct {
+	name     string
+	delim    byte
+	attrs    mailbox.Attr
+	validity uint32
+	next     uint32
+	modseq   uint64
+	msgs     []*fmsg
+	vanished []fmsg
+}
+
+type fmsg struct {
+	uid    uint32
+	flags  flag.Set
+	modseq uint64
+	date   time.Time
+	raw    string
+}
+
+func newWorld() *world {
+	w := &world{
+		server:   upstream.Server{CondStore: true, QResync: true, ListStatus: true, Idle: true, UIDPlus: true, ESearch: true},
+		boxes:    map[string]*mbox{},
+		validity: 1000,
+		changed:  make(chan struct{}),
+		counts:   map[string]int{},
+		bodies:   map[string]int{},
+		noFetch:  map[string]bool{},
+		noBody:   map[string]bool{},
+	}
+	w.create("INBOX", '/')
+	return w
+}
+
+// change runs fn on the model and wakes those who idle.
+func (w *world) change(fn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+func (w *world) create(name string, delim byte) {
+	w.change(func() {
+		w.validity++
+		w.boxes[name] = &mbox{name: name, delim: delim, validity: w.validity, next: 1, modseq: 1}
+	})
+}
+
+func (w *world) deliver(name, raw string, flags ...string) (uid uint32) {
+	w.change(func() { uid = w.boxes[name].add(raw, flag.Parse(flags...), w.boxes[name].modseq+1) })
+	return uid
+}
+
+func (b *mbox) add(raw string, flags flag.Set, modseq uint64) uint32 {
+	b.modseq = modseq
+	m := &fmsg{uid: b.next, flags: flags, modseq: modseq, raw: raw, date: time.Unix(1e9+int64(len(raw)), 0).UTC()}
+	b.next++
+	b.msgs = append(b.msgs, m)
+	return m.uid
+}
+
+func (w *world) setFlags(name string, uid uint32, flags ...string) {
+	w.change(func() {
+		b := w.boxes[name]
+		if m := b.find(uid); m != nil {
+			b.modseq++
+			m.flags, m.modseq = flag.Parse(flags...), b.modseq
+		}
+	})
+}
+
+func (w *world) expunge(name string, uids ...uint32) {
+	w.change(func() {
+		b := w.boxes[name]
+		for _, uid := range uids {
+			if m := b.find(uid); m != nil {
+				b.modseq++
+				b.vanished = append(b.vanished, fmsg{uid: uid, modseq: b.modseq})
+				b.msgs = slices.DeleteFunc(b.msgs, func(x *fmsg) bool { return x == m })
+			}
+		}
+	})
+}
+
+// reset gives the mailbox a new UIDVALIDITY and its messages new UIDs, from first on.
+func (w *world) reset(name string, first uint32) {
+	w.change(func() {
+		b := w.boxes[name]
+		w.validity++
+		b.validity, b.next, b.vanished = w.validity, first, nil
+		b.modseq = 1
+		for _, m := range b.msgs {
+			m.uid, m.modseq = b.next, 1
+			b.next++
+		}
+	})
+}
+
+func (w *world) rename(from, to string) {
+	w.change(func() {
+		b := w.boxes[from]
+		delete(w.boxes, from)
+		b.name = to
+		w.boxes[to] = b
+	})
+}
+
+func (w *world) remove(name string) { w.change(func() { delete(w.boxes, name) }) }
+
+func (b *mbox) find(uid uint32) *fmsg {
+	for _, m := range b.msgs {
+		if m.uid == uid {
+			return m
+		}
+	}
+	return nil
+}
+
+// commands returns how many commands were sent since the last call, and what they were.
+func (w *world) commands() (n int, what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.counts {
+		n += c
+	}
+	what = fmt.Sprint(w.counts)
+	w.counts = map[string]int{}
+	return n, what
+}
+
+// Dial implements upstream.Dialer.
+func (w *world) Dial(ctx context.Context, t upstream.Target) (upstream.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dials++
+	if w.down != nil {
+		return nil, w.down
+	}
+	if string(t.Password) != "secret" {
+		return nil, &upstream.StepError{Step: upstream.StepLogin, Err: fault.New(fault.Denied, "login", "wrong password")}
+	}
+	c := &fconn{w: w, budget: -1}
+	if w.budget != nil {
+		c.budget = w.budget()
+	}
+	return c, nil
+}
+
+type fconn struct {
+	w        *world
+	turn     sync.Mutex // commands are executed one Do after the other
+	mu       sync.Mutex
+	budget   int // events left; negative: endless
+	dead     bool
+	selected *mbox
+	seen     [3]uint64 // what Idle last knew of the mailbox
+}
+
+var errCut = fault.New(fault.Unavailable, "read", "connection reset by peer")
+
+func (c *fconn) Server() upstream.Server { return c.w.server }
+
+func (c *fconn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead = true
+	return nil
+}
+
+// event uses up one event and says whether the connection is still there.
+func (c *fconn) event() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.budget == 0 {
+		c.dead = true
+	}
+	if c.budget > 0 {
+		c.budget--
+	}
+	return !c.dead
+}
+
+func (c *fconn) Do(ctx context.Context, cmds ...upstream.Command) error {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	for i, cmd := range cmds {
+		err := c.alive(ctx)
+		if err == nil {
+			err = c.one(ctx, cmd)
+		}
+		if err == nil && !c.event() {
+			err = errCut
+		}
+		if err != nil {
+			for _, rest := range cmds[i:] {
+				rest.Result().Err = err
+			}
+			_ = c.Close()
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *fconn) alive(ctx context.Context) error {
+	c.w.mu.Lock()
+	hang := c.w.hang
+	c.w.mu.Unlock()
+	if hang != nil {
+		select {
+		case <-hang:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return errCut
+	}
+	return nil
+}
+
+func (c *fconn) one(ctx context.Context, cmd upstream.Command) error {
+	w := c.w
+	w.mu.Lock()
+	w.counts[fmt.Sprintf("%T", cmd)[len("*upstream."):]]++
+	if w.refuse != nil {
+		if err := w.refuse(cmd); err != nil {
+			cmd.Result().Err = err
+			if _, ok := cmd.(*upstream.Select); ok {
+				c.selected = nil
+			}
+			w.mu.Unlock()
+			return nil
+		}
+	}
+	var after func() error
+	switch cmd := cmd.(type) {
+	case *upstream.List:
+		c.list(cmd)
+	case *upstream.Status:
+		c.status(cmd)
+	case *upstream.Select:
+		after = c.doSelect(cmd)
+	case *upstream.Fetch:
+		after = c.fetch(ctx, cmd)
+	case *upstream.Enumerate:
+		if c.selected == nil {
+			cmd.Err = &upstream.Refusal{Status: "BAD", Text: "nothing selected"}
+			break
+		}
+		var uids []uint32
+		for _, m := range c.selected.msgs {
+			uids = append(uids, m.uid)
+		}
+		cmd.UIDs = mailbox.SetOf(uids...)
+	}
+	w.mu.Unlock()
+	if after != nil {
+		return after()
+	}
+	return nil
+}
+
+func (w *world) statusOf(b *mbox) upstream.Status {
+	s := upstream.Status{Name: b.name, Messages: uint32(len(b.msgs)), UIDNext: b.next, UIDValidity: b.validity}
+	if w.server.CondStore {
+		s.HighestModSeq = b.modseq
+	}
+	if w.lieExists != nil {
+		s.Messages = uint32(max(0, int(s.Messages)+w.lieExists(b.name)))
+	}
+	return s
+}
+
+func (c *fconn) list(cmd *upstream.List) {
+	w := c.w
+	boxes := slices.SortedFunc(func(yield func(*mbox) bool) {
+		for _, b := range w.boxes {
+			if !yield(b) {
+				return
+			}
+		}
+	}, func(a, b *mbox) int { return cmp.Compare(a.name, b.name) })
+	for i, b := range boxes {
+		if w.listOnly > 0 && i >= w.listOnly {
+			break
+		}
+		l := upstream.Listed{Name: b.name, Delimiter: b.delim, Attrs: b.attrs}
+		if cmd.Status && b.attrs&mailbox.NoSelect == 0 {
+			s := w.statusOf(b)
+			l.Status = &s
+		}
+		cmd.Mailboxes = append(cmd.Mailboxes, l)
+	}
+}
+
+func (c *fconn) status(cmd *upstream.Status) {
+	b := c.w.boxes[cmd.Name]
+	if b == nil {
+		cmd.Err = &upstream.Refusal{Status: "NO", Code: "NONEXISTENT", Text: "no such mailbox"}
+		return
+	}
+	name := cmd.Name
+	*cmd = c.w.statusOf(b)
+	cmd.Name = name
+}
+
+func (c *fconn) doSelect(cmd *upstream.Select) func() error {
+	b := c.w.boxes[cmd.Name]
+	c.selected = b
+	if b == nil || b.attrs&mailbox.NoSelect != 0 {
+		cmd.Err = &upstream.Refusal{Status: "NO", Code: "NONEXISTENT", Text: "no such mailbox"}
+		return nil
+	}
+	s := c.w.statusOf(b)
+	cmd.Messages, cmd.UIDNext, cmd.UIDValidity, cmd.HighestModSeq = s.Messages, s.UIDNext, s.UIDValidity, s.HighestModSeq
+	c.seen = b.version()
+	if cmd.Resync == nil || cmd.Resync.UIDValidity != b.validity {
+		return nil
+	}
+	var changed []fmsg
+	for _, m := range b.msgs {
+		if m.modseq > cmd.Resync.ModSeq {
+			changed = append(changed, *m)
+		}
+	}
+	cmd.Vanished = b.gone(cmd.Resync.ModSeq)
+	return func() error {
+		for _, m := range changed {
+			if !c.event() {
+				return errCut
+			}
+			if err := cmd.OnChange(upstream.Message{UID: m.uid, Has: upstream.ItemFlags, Flags: m.flags, ModSeq: m.modseq}); err != nil {
+				cmd.Err = err
+				return nil
+			}
+		}
+		return nil
+	}
+}
+
+func (b *mbox) gone(since uint64) mailbox.Set {
+	var uids []uint32
+	for _, v := range b.vanished {
+		if v.modseq > since {
+			uids = append(uids, v.uid)
+		}
+	}
+	return mailbox.SetOf(uids...)
+}
+
+func (b *mbox) version() [3]uint64 { return [3]uint64{uint64(b.next), uint64(len(b.msgs)), b.modseq} }
+
+func (c *fconn) fetch(ctx context.Context, cmd *upstream.Fetch) func() error {
+	b := c.selected
+	if b == nil {
+		cmd.Err = &upstream.Refusal{Status: "BAD", Text: "nothing selected"}
+		return nil
+	}
+	set := cmd.UIDs
+	if cmd.Open && len(b.msgs) > 0 { // n:* names the last message even when n is beyond it
+		last := b.msgs[len(b.msgs)-1].uid
+		r := set[len(set)-1]
+		set = append(slices.Clone(set[:len(set)-1]), mailbox.Range{First: min(r.First, last), Last: max(r.First, last)})
+		set = mailbox.Normalize(set)
+	}
+	var found []fmsg
+	for _, m := range b.msgs {
+		if set.Contains(m.uid) && m.modseq > cmd.ChangedSince && !c.w.noFetch[m.raw] {
+			found = append(found, *m)
+		}
+	}
+	if cmd.Vanished {
+		cmd.Gone = b.gone(cmd.ChangedSince)
+	}
+	condstore := c.w.server.CondStore
+	return func() error {
+		for _, m := range found {
+			if !c.event() {
+				return errCut
+			}
+			if err := c.answer(ctx, cmd, m, condstore); err != nil {
+				return err
+			}
+			if cmd.Err != nil {
+				return nil
+			}
+		}
+		return nil
+	}
+}
+
+func (c *fconn) answer(ctx context.Context, cmd *upstream.Fetch, m fmsg, condstore bool) error {
+	a := upstream.Message{UID: m.uid, Has: cmd.Items &^ upstream.ItemBody}
+	if condstore {
+		a.ModSeq = m.modseq
+	}
+	if cmd.Items&upstream.ItemFlags != 0 {
+		a.Flags = m.flags
+	}
+	if cmd.Items&upstream.ItemDate != 0 {
+		a.Date = m.date
+	}
+	if cmd.Items&upstream.ItemSize != 0 {
+		a.Size = int64(len(m.raw))
+	}
+	if cmd.Items&upstream.ItemIdent != 0 {
+		head, _, _ := bytes.Cut([]byte(m.raw), []byte("\r\n\r\n"))
+		a.Header = message.FilterHeader(nil, append(head, "\r\n\r\n"...), message.IdentFields[:], false)
+	}
+	var r *cutReader
+	if cmd.Items&upstream.ItemBody != 0 {
+		raw := m.raw[min(cmd.Offset, int64(len(m.raw))):]
+		c.w.mu.Lock()
+		c.w.bodies[m.raw]++
+		if c.w.noBody[m.raw] {
+			raw = ""
+		}
+		slow := c.w.slow
+		c.w.mu.Unlock()
+		r = &cutReader{c: c, ctx: ctx, rest: raw, slow: slow, half: len(raw) / 2}
+		a.Has |= upstream.ItemBody
+		a.Body, a.BodySize = r, int64(len(raw))
+	}
+	err := cmd.OnMessage(a)
+	if r != nil && r.broken != nil {
+		return r.broken
+	}
+	cmd.Err = err
+	return nil
+}
+
+// cutReader gives a body in pieces, each of which is an event.
+type cutReader struct {
+	c      *fconn
+	ctx    context.Context
+	rest   string
+	slow   chan struct{}
+	half   int
+	broken error
+}
+
+func (r *cutReader) Read(p []byte) (int, error) {
+	if r.rest == "" {
+		return 0, io.EOF
+	}
+	if r.slow != nil && len(r.rest) <= r.half {
+		select {
+		case <-r.slow:
+		case <-r.ctx.Done():
+			r.broken = context.Cause(r.ctx)
+			return 0, r.broken
+		}
+	}
+	if !r.c.event() {
+		r.broken = errCut
+		return 0, errCut
+	}
+	n := copy(p[:min(len(p), 4096)], r.rest)
+	if r.slow != nil && len(r.rest) > r.half {
+		n = min(n, len(r.rest)-r.half)
+	}
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func (c *fconn) Idle(ctx context.Context, fn func(upstream.Event) bool) error {
+	for {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := c.alive(ctx); err != nil {
+			return err
+		}
+		c.w.mu.Lock()
+		now, was := c.selected.version(), c.seen
+		c.seen = now
+		changed := c.w.changed
+		c.w.mu.Unlock()
+		if now != was {
+			e := upstream.Event{Exists: now[0] != was[0], Expunge: now[1] < was[1]}
+			e.Flags = !e.Exists && !e.Expunge
+			if !fn(e) {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}

@@ -1,0 +1,299 @@
+package syncer
+
+import (
+	"context"
+
+	"imapped/domain/fault"
+	"imapped/domain/mailbox"
+	"imapped/domain/mirror"
+	"imapped/ports/metadata"
+	"imapped/ports/upstream"
+)
+
+// round brings the whole account up to date: its list of mailboxes, every mailbox's messages and flags, and every
+// body. It calls listed as soon as the mailboxes are known. It fails only for what ends the connection or the
+// ownership; what is wrong with one mailbox is noted there and does not stop the others.
+func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) error {
+	select {
+	case o.m.rounds <- struct{}{}:
+		defer func() { <-o.m.rounds }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	states, err := o.list(ctx, l)
+	if err != nil {
+		return err
+	}
+	listed()
+	if err := o.passes(ctx, l, o.ordered(), states, asked); err != nil {
+		return err
+	}
+	return o.bodies(ctx, l, o.ordered(), 0)
+}
+
+// list asks for the mailboxes and their counts, and brings the local list up to date. It returns what the upstream
+// says of each mailbox, by raw name.
+func (o *owner) list(ctx context.Context, l *link) (map[string]*mirror.State, error) {
+	infos, err := o.loadBoxes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := make([]string, 0, len(infos))
+	for _, b := range o.ordered() {
+		known = append(known, b.raw())
+	}
+	listing, err := o.listing(ctx, l, known)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := o.applyListing(ctx, l, infos, listing)
+	if err != nil {
+		return nil, err
+	}
+	if changed {
+		o.hint(0, 0)
+		if _, err := o.loadBoxes(ctx); err != nil {
+			return nil, err
+		}
+	}
+	states := map[string]*mirror.State{}
+	for _, b := range listing.Boxes() {
+		states[b.Raw] = b.State
+	}
+	return states, nil
+}
+
+// listing asks for a complete listing. Without LIST-STATUS the counts are asked for with one STATUS each: of the known
+// mailboxes in the same flush, of new ones in a second.
+func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Listing, error) {
+	const op = "list mailboxes"
+	list := &upstream.List{Status: l.server.ListStatus}
+	cmds := []upstream.Command{list}
+	status := map[string]*upstream.Status{}
+	ask := func(name string) {
+		s := &upstream.Status{Name: name}
+		status[name] = s
+		cmds = append(cmds, s)
+	}
+	if !l.server.ListStatus {
+		for _, name := range known {
+			ask(name)
+		}
+	}
+	if err := l.do(ctx, cmds...); err != nil {
+		return mirror.Listing{}, err
+	}
+	if list.Err != nil {
+		return mirror.Listing{}, fault.Wrap(op, list.Err)
+	}
+	cmds = cmds[:0]
+	for _, m := range list.Mailboxes {
+		if m.Status == nil && status[m.Name] == nil && !m.NonExist && m.Attrs&mailbox.NoSelect == 0 && !l.server.ListStatus {
+			ask(m.Name)
+		}
+	}
+	if len(cmds) > 0 {
+		if err := l.do(ctx, cmds...); err != nil {
+			return mirror.Listing{}, err
+		}
+	}
+	boxes := make([]mirror.Listed, 0, len(list.Mailboxes))
+	for _, m := range list.Mailboxes {
+		b := mirror.Listed{Raw: m.Name, Delimiter: m.Delimiter, Attrs: m.Attrs, NonExist: m.NonExist}
+		st := m.Status
+		if st == nil {
+			st = status[m.Name]
+		}
+		if st != nil && st.Err == nil {
+			b.State = &mirror.State{
+				Messages: st.Messages, UIDNext: st.UIDNext, UIDValidity: st.UIDValidity, HighestModSeq: st.HighestModSeq,
+			}
+		}
+		boxes = append(boxes, b)
+	}
+	listing, ok := mirror.NewListing(true, l.server.UTF8, boxes)
+	if !ok {
+		return listing, fault.New(fault.Unavailable, op, "the upstream's list of mailboxes has no INBOX: it cannot be complete")
+	}
+	return listing, nil
+}
+
+// applyListing carries out what the listing means for the local list of mailboxes and says whether anything changed.
+func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirrored, listing mirror.Listing) (bool, error) {
+	byID := map[mailbox.ID]metadata.Mirrored{}
+	var local []mirror.Box
+	for _, m := range infos {
+		byID[m.ID] = m
+		local = append(local, plannerBox(m))
+	}
+	plan := mirror.PlanBoxes(local, listing)
+	var renames []mirror.Rename
+	for _, r := range plan.Rename {
+		same := true
+		if r.Verify {
+			var err error
+			if same, err = o.sameContent(ctx, l, r); err != nil {
+				return false, err
+			}
+		}
+		if same {
+			renames = append(renames, r)
+		} else {
+			plan.Refuse(r)
+		}
+	}
+	changed := false
+	save := func(m metadata.Mirrored) error {
+		changed = true
+		saved, err := o.m.Mirror.SaveMailbox(ctx, o.fence, m)
+		if err == nil {
+			byID[saved.ID] = saved
+			infos = append(infos[:len(infos):len(infos)], saved)
+		}
+		return fault.Wrap("save mailbox", err)
+	}
+	// A mailbox that is deleted upstream while another took its name must leave before the other comes.
+	if removed, err := o.remove(ctx, l, plan.Missing, local); err != nil {
+		return changed, err
+	} else if len(removed) > 0 {
+		changed = true
+		for _, id := range removed {
+			delete(byID, id)
+		}
+	}
+	for _, m := range orderRenames(renames, byID) {
+		if err := save(m); err != nil {
+			return changed, err
+		}
+	}
+	for _, b := range plan.Change {
+		m, ok := byID[b.ID]
+		if !ok {
+			continue
+		}
+		m.Name, m.Attrs, m.Upstream.Name, m.Upstream.Delimiter = b.Name, b.Attrs, b.Raw, b.Delimiter
+		if err := save(m); err != nil {
+			return changed, err
+		}
+	}
+	taken := map[string]bool{}
+	for _, m := range byID {
+		taken[m.Name] = true
+	}
+	for _, t := range plan.Create {
+		if taken[t.Name] {
+			continue // its name becomes free when a missing mailbox is removed: a later round makes it
+		}
+		taken[t.Name] = true
+		m := metadata.Mirrored{Info: mailbox.Info{Account: o.account.ID, Name: t.Name, Attrs: t.Attrs, Subscribed: true}}
+		m.Upstream.Name, m.Upstream.Delimiter = t.Raw, t.Delimiter
+		if err := save(m); err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
+}
+
+// orderRenames returns the mailboxes as they are to be saved one after the other, so that no name is taken twice at
+// any moment: who is in the way is moved aside first.
+func orderRenames(renames []mirror.Rename, byID map[mailbox.ID]metadata.Mirrored) []metadata.Mirrored {
+	holder := map[string]mailbox.ID{}
+	for id, m := range byID {
+		holder[m.Name] = id
+	}
+	var saves []metadata.Mirrored
+	moving := map[mailbox.ID]bool{}
+	for _, r := range renames {
+		moving[r.Box.ID] = true
+	}
+	for _, r := range renames {
+		m, ok := byID[r.Box.ID]
+		if !ok {
+			continue
+		}
+		if other, taken := holder[r.Target.Name]; taken && other != m.ID && moving[other] {
+			aside := byID[other]
+			aside.Name += "=~0"
+			byID[other] = aside
+			delete(holder, r.Target.Name)
+			saves = append(saves, aside)
+		}
+		delete(holder, m.Name)
+		m.Name, m.Attrs = r.Target.Name, r.Target.Attrs
+		m.Upstream.Name, m.Upstream.Delimiter = r.Target.Raw, r.Target.Delimiter
+		byID[m.ID] = m
+		holder[m.Name] = m.ID
+		saves = append(saves, m)
+	}
+	return saves
+}
+
+// sampleSize is how many messages are compared before a mailbox is taken for a renamed one.
+const sampleSize = 50
+
+// sameContent says whether the renamed mailbox upstream holds the messages known here.
+func (o *owner) sameContent(ctx context.Context, l *link, r mirror.Rename) (bool, error) {
+	rows, err := o.rows(ctx, r.Box.ID)
+	if err != nil {
+		return false, err
+	}
+	known := mirror.Sample(rows, sampleSize)
+	var uids []uint32
+	for uid := range known {
+		uids = append(uids, uid)
+	}
+	var v mirror.Verdict
+	l.forget()
+	sel := &upstream.Select{Name: r.Target.Raw, ReadOnly: true}
+	fetch := &upstream.Fetch{UIDs: mailbox.SetOf(uids...), Items: upstream.ItemMeta, OnMessage: func(m upstream.Message) error {
+		l.touch()
+		if sel.Err == nil && m.Has&upstream.ItemIdent != 0 && m.Has&upstream.ItemSize != 0 {
+			v.Look(known, mirror.Ident{Upstream: m.UID, Email: m.Identity().Email})
+		}
+		return nil
+	}}
+	if err := l.do(ctx, sel, fetch); err != nil {
+		return false, err
+	}
+	return sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && v.Same(), nil
+}
+
+// remove removes the mailboxes that a second listing does not have either.
+func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, local []mirror.Box) ([]mailbox.ID, error) {
+	if missing.Empty() {
+		o.note(func() { o.missing = mirror.Missing{} })
+		return nil, nil
+	}
+	if missing.Implausible(len(local)) {
+		// The confirmation is the next round's, behind whatever made the upstream forget its mailboxes.
+		var before mirror.Missing
+		o.note(func() { before, o.missing, o.doubtful = o.missing, missing, true })
+		missing = before
+	}
+	if missing.Empty() {
+		return nil, nil
+	}
+	second, err := o.listing(ctx, l, nil)
+	if err != nil {
+		return nil, err
+	}
+	gone := mirror.Confirm(missing, mirror.PlanBoxes(local, second))
+	for _, id := range gone {
+		o.log.Info("mailbox is gone upstream", "mailbox", int64(id))
+		if err := o.m.Mirror.RemoveMailbox(ctx, o.fence, id); err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, fault.Wrap("remove mailbox", err)
+		}
+		o.hint(id, 0)
+	}
+	return gone, nil
+}
+
+// rows reads a mailbox's messages for comparison.
+func (o *owner) rows(ctx context.Context, id mailbox.ID) ([]mirror.Row, error) {
+	var rows []mirror.Row
+	err := o.m.Mirror.UpstreamRows(ctx, o.account.ID, id, func(r metadata.UpstreamRow) error {
+		rows = append(rows, mirror.Row{UID: r.UID, Upstream: r.Upstream, Flags: r.Flags, Email: r.Email})
+		return nil
+	})
+	return rows, fault.Wrap("read messages", err)
+}
