@@ -10,7 +10,7 @@ import (
 	"imapped/ports/upstream"
 )
 
-// answers returns what is to be sent for a command. The caller has the turn.
+// answers returns what is to be sent for a command.
 func (c *Conn) answers(cmd upstream.Command) []answer {
 	c.mu.Lock()
 	noListReturn, noESearch := c.noListReturn, c.noESearch
@@ -91,7 +91,7 @@ func (l *listing) take(r *syntax.Response, _ bool) bool {
 		if r.List.LSub {
 			return false
 		}
-		l.malformed = l.malformed || r.Malformed
+		l.malformed = l.malformed || r.Malformed && len(r.List.Name) == 0 // with a name it is a mailbox, oddities or not
 		l.add(&r.List)
 		return true
 	case syntax.RespMailbox:
@@ -112,7 +112,7 @@ func (l *listing) add(d *syntax.ListData) {
 		l.index = map[string]int{}
 	}
 	name := string(d.Name)
-	if _, double := l.index[name]; double || name == "" {
+	if _, double := l.index[name]; double || name == "" || len(name) > maxName {
 		return
 	}
 	if len(l.found) >= maxListed {
@@ -344,15 +344,15 @@ func (s *selecting) code(code *syntax.RespCode) {
 	}
 }
 
-func permanent(words [][]byte) (set flag.Set, any bool) {
+func permanent(words [][]byte) (set flag.Set, anyKeyword bool) {
 	names := make([]string, 0, len(words))
 	for _, w := range words {
 		if string(w) == `\*` {
-			any = true
+			anyKeyword = true
 		}
 		names = append(names, string(w))
 	}
-	return flag.Parse(names...), any
+	return flag.Parse(names...), anyKeyword
 }
 
 // changed passes on a flag change that QRESYNC reports.
@@ -366,10 +366,12 @@ func (s *selecting) changed(f *fetching) {
 	}
 }
 
-func (s *selecting) finish(_ *syntax.Response, err error) {
-	s.c.mu.Lock()
-	s.c.exists, s.c.news = s.got.exists, upstream.Event{}
-	s.c.mu.Unlock()
+func (s *selecting) finish(r *syntax.Response, err error) {
+	if r != nil {
+		s.c.mu.Lock()
+		s.c.exists, s.c.news = s.got.exists, upstream.Event{}
+		s.c.mu.Unlock()
+	}
 	switch {
 	case err != nil:
 	case s.callback != nil:

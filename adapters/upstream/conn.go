@@ -59,13 +59,14 @@ var (
 
 // op is one command on the wire.
 type op struct {
-	tag    string
-	batch  *batch
-	answer answer
-	plus   chan struct{} // gets a token for each continuation request
-	done   chan struct{} // closed when it is answered, or never will be
-	waits  bool          // a continuation request is for it; under Conn.mu
-	quiet  bool          // it is an IDLE: no answer is owed; under Conn.mu
+	tag      string
+	batch    *batch
+	answer   answer
+	plus     chan struct{} // gets a token for each continuation request
+	done     chan struct{} // closed when it is answered, or never will be
+	answered bool          // finish was called; under batch.mu
+	waits    bool          // a continuation request is for it; under Conn.mu
+	quiet    bool          // it is an IDLE: no answer is owed; under Conn.mu
 }
 
 // answer is what a command does with its answer. Its methods run on the reading goroutine with batch.mu held.
@@ -77,7 +78,7 @@ type answer interface {
 	// take takes an untagged response that belongs to the command and returns true; head says that no older command is
 	// pending. It is called, without effect on anything of the caller's, when the batch is dead too.
 	take(r *syntax.Response, head bool) bool
-	// finish ends the command: err is nil after OK.
+	// finish ends the command: err is nil after OK. r is nil when there was no answer; then it may also be called by Do.
 	finish(r *syntax.Response, err error)
 }
 
@@ -107,6 +108,7 @@ func newConn(d *Dialer, w *wire, h *handshake) *Conn {
 	c.writer.LiteralPlus, c.writer.LiteralMinus = h.offers("LITERAL+"), h.offers("LITERAL-")
 	c.writer.UTF8 = c.server.UTF8
 	w.arm = c.arm
+	w.rr.Framer().SetLimits(syntax.Upstream())
 	go c.read()
 	return c
 }

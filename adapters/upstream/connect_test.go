@@ -194,7 +194,8 @@ func TestDialFailures(t *testing.T) {
 }
 
 func TestDialUnreachable(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,8 +271,7 @@ S: l OK [CAPABILITY IMAP4rev1] in`
 		{"injection", start + "S- s OK go\\r\\n* CAPABILITY IMAP4rev1 EVIL\\r\\n\n! silent", account.TLSStart, true, false, "injection"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := upstreamtest.New(t, tc.script)
-			s.TLS, s.Implicit = cfg, tc.mode == account.TLSImplicit
+			s := upstreamtest.NewTLS(t, cfg, tc.mode == account.TLSImplicit, tc.script)
 			d := dialer()
 			if tc.trusted {
 				d.Roots = pool

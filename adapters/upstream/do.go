@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -10,21 +9,18 @@ import (
 	"imapped/ports/upstream"
 )
 
-// errOwed is the Err of a command that was not answered yet; it never leaves Do.
-var errOwed = errors.New("not answered")
-
-// Do sends the commands and waits for their answers, as ports/upstream.Conn says.
+// Do sends the commands and waits for their answers, as ports/upstream.Conn says. A command's Err is nil until it is
+// known better, so that callbacks of a later command can ask whether an earlier one failed.
 func (c *Conn) Do(ctx context.Context, cmds ...upstream.Command) error {
+	var todo []answer
 	for _, cmd := range cmds {
-		cmd.Result().Err = errOwed
+		cmd.Result().Err = nil
+		todo = append(todo, c.answers(cmd)...)
 	}
-	todo, err := c.attempt(ctx, cmds)
-	if err != nil {
-		for _, cmd := range cmds {
-			if out := cmd.Result(); out.Err == errOwed { //nolint:errorlint // the sentinel itself
-				out.Err = err
-			}
-		}
+	if len(todo) == 0 {
+		return nil
+	}
+	if err := c.attempt(ctx, todo); err != nil {
 		return err
 	}
 	if again := c.plainer(todo); len(again) > 0 {
@@ -33,18 +29,14 @@ func (c *Conn) Do(ctx context.Context, cmds ...upstream.Command) error {
 	return nil
 }
 
-// attempt sends the commands in one flush and waits until each is answered.
-func (c *Conn) attempt(ctx context.Context, cmds []upstream.Command) ([]answer, error) {
+// attempt sends the commands in one flush and waits until each is answered. When it fails, those that were not are
+// finished with the same error.
+func (c *Conn) attempt(ctx context.Context, todo []answer) error {
 	if err := c.acquire(ctx); err != nil {
-		return nil, err
-	}
-	var todo []answer
-	for _, cmd := range cmds {
-		todo = append(todo, c.answers(cmd)...)
-	}
-	if len(todo) == 0 {
-		c.release()
-		return nil, nil
+		for _, a := range todo {
+			a.finish(nil, err)
+		}
+		return err
 	}
 	b := &batch{canceled: make(chan struct{}), done: make(chan struct{}), left: len(todo)}
 	ops := make([]*op, len(todo))
@@ -53,15 +45,23 @@ func (c *Conn) attempt(ctx context.Context, cmds []upstream.Command) ([]answer, 
 	}
 	err := c.transmit(ops)
 	c.release()
-	if err != nil {
-		return todo, err
+	if err == nil {
+		select {
+		case <-b.done:
+			return b.lost
+		case <-ctx.Done():
+			err = fault.Wrap("upstream", ctx.Err())
+			c.abandon(b)
+		}
 	}
-	select {
-	case <-b.done:
-		return todo, b.lost
-	case <-ctx.Done():
-		return todo, c.abandon(ctx, b)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range ops {
+		if !o.answered {
+			o.answer.finish(nil, err)
+		}
 	}
+	return err
 }
 
 // plainer returns the commands whose better form the server refused although it offers it, and remembers that: they
@@ -174,7 +174,7 @@ func (c *Conn) broken(err error) error {
 
 // abandon gives up a batch whose caller does not wait any longer: from its return on nothing of the caller's is
 // touched. A body that is being read is interrupted; what the server still sends is dropped.
-func (c *Conn) abandon(ctx context.Context, b *batch) error {
+func (c *Conn) abandon(b *batch) {
 	close(b.canceled)
 	c.mu.Lock()
 	if c.body == b {
@@ -195,5 +195,4 @@ func (c *Conn) abandon(ctx context.Context, b *batch) error {
 			c.fail(fault.New(fault.Unavailable, "upstream", "the answer to a cancelled command takes too long"))
 		})
 	}
-	return fault.Wrap("upstream", ctx.Err())
 }

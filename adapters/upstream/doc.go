@@ -1,8 +1,8 @@
 // Package upstream is the client of the IMAP server that is mirrored: it implements ports/upstream on imapwire/syntax.
 //
 // Invariants:
-//  1. A connection has one goroutine that reads, which Close waits for. It alone touches the reader, runs callbacks and
-//     writes into commands; who calls Do writes, in turn (Conn.turn), and waits.
+//  1. A connection has one goroutine that reads, which Close waits for. It alone touches the reader and runs callbacks,
+//     which therefore call neither Do nor Close; who calls Do writes, in turn (Conn.turn), and waits.
 //  2. Lock order: batch.mu, then Conn.mu. Conn.mu is held for bookkeeping only, never over I/O or a callback.
 //  3. Every command has a tag of its own and is in Conn.pending before its first octet is written; untagged data belongs
 //     to the first pending command that takes it. After an error nothing is pending and nothing is ever sent again.

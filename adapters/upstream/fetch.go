@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -249,9 +250,11 @@ func (c *Conn) flagSet(names [][]byte) flag.Set {
 	if s, ok := c.flags[string(key)]; ok {
 		return s
 	}
-	words := make([]string, len(names))
-	for i, n := range names {
-		words[i] = string(n)
+	words := make([]string, 0, len(names))
+	for _, n := range names[:min(len(names), maxFlags)] {
+		if len(n) <= maxFlag {
+			words = append(words, string(n))
+		}
 	}
 	s := flag.Parse(words...)
 	if len(c.flags) >= maxFlagLists || len(key) > smallRead {
@@ -278,7 +281,7 @@ func (c *Conn) readHeader() error {
 	}
 	_ = lit.Close()
 	f.msg.Header, f.msg.Has = f.header, f.msg.Has|upstream.ItemIdent
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil
@@ -304,7 +307,8 @@ func (c *Conn) streamBody(s *syntax.Section) error {
 }
 
 // fetcher returns the pending command that the answer for the UID belongs to: the first Fetch that asked for it, else
-// the first Fetch, else a Select that reports changes; nil when it is news.
+// the first Fetch, else a Select that reports changes; nil when it is news. No command behind a Select has an answer
+// before the Select has: it is about another mailbox.
 func (c *Conn) fetcher(uid uint32) *op {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -322,6 +326,7 @@ func (c *Conn) fetcher(uid uint32) *op {
 			if first == nil && a.cmd.Resync != nil {
 				first = o
 			}
+			return first
 		}
 	}
 	return first

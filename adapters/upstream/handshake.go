@@ -75,7 +75,7 @@ func (h *handshake) note(r *syntax.Response) {
 		return
 	}
 	h.caps, h.fresh = h.caps[:0], true
-	for _, w := range words {
+	for _, w := range words[:min(len(words), maxCapabilities)] {
 		name := strings.ToUpper(printable(w))
 		h.caps = append(h.caps, name)
 		h.evidence.caps[name] = true
@@ -84,7 +84,7 @@ func (h *handshake) note(r *syntax.Response) {
 
 func (h *handshake) noteID(words [][]byte) {
 	h.server.ID = make(map[string]string, len(words)/2)
-	for i := 0; i+1 < len(words) && i < 60; i += 2 {
+	for i := 0; i+1 < len(words) && i < maxIDWords; i += 2 {
 		name, value := strings.ToLower(printable(words[i])), printable(words[i+1])
 		h.server.ID[name] = value
 	}
@@ -130,7 +130,8 @@ func (h *handshake) send(op, tag string) error {
 
 // await reads up to the tagged response, or, with plus, up to a continuation request. A NO or BAD is a refusal.
 func (h *handshake) await(op, tag string, plus bool) error {
-	for noise := 0; noise < maxGarbage; {
+	noise := 0
+	for range maxAnswers {
 		r, err := h.wire.next()
 		if err != nil {
 			return err
@@ -154,8 +155,11 @@ func (h *handshake) await(op, tag string, plus bool) error {
 		case r.Kind == syntax.RespGarbage, r.Kind == syntax.RespRejected:
 			noise++
 		}
+		if noise > maxGarbage {
+			break
+		}
 	}
-	return fault.New(fault.Unavailable, op, "the server does not speak IMAP")
+	return fault.New(fault.Unavailable, op, "the server says everything but an answer")
 }
 
 // command sends a command without arguments and waits for its end.

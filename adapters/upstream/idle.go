@@ -25,13 +25,14 @@ func (c *Conn) Idle(ctx context.Context, fn func(upstream.Event) bool) error {
 		if ev := c.TakeNews(); ev != (upstream.Event{}) && !fn(ev) {
 			return nil
 		}
-		if ctx.Err() != nil {
+		err := c.acquire(ctx)
+		if ctx.Err() != nil { // being told to stop is no failure
+			if err == nil {
+				c.release()
+			}
 			return nil
 		}
-		if err := c.acquire(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err != nil {
 			return err
 		}
 		begin := time.Now()

@@ -34,7 +34,7 @@ func (c *Conn) read() {
 	for _, o := range owed {
 		o.batch.mu.Lock()
 		if !o.batch.dead {
-			o.batch.lost = err
+			o.batch.lost, o.answered = err, true
 			o.answer.finish(nil, err)
 		}
 		o.batch.mu.Unlock()
@@ -108,6 +108,7 @@ func (c *Conn) tagged(r *syntax.Response) {
 	}
 	o.batch.mu.Lock()
 	if !o.batch.dead {
+		o.answered = true
 		o.answer.finish(r, err)
 	}
 	o.batch.mu.Unlock()
@@ -228,7 +229,7 @@ func (b *bodyReader) read(p []byte) (int, error) {
 	c.body, c.cut = nil, false
 	c.mu.Unlock()
 	switch {
-	case err == nil || errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+	case err == nil || errors.Is(err, io.EOF):
 		return n, err
 	case cut:
 		return n, fault.New(fault.Canceled, "read body", "the caller is gone")

@@ -31,7 +31,7 @@ func refusal(op string, r *syntax.Response, login bool) error {
 		Status: r.Status.String(), Code: strings.ToUpper(printable(r.Code.Name)), Text: printable(r.Text),
 	}
 	kind := refusalKind(r.Status, r.Code.ID, strings.ToLower(ref.Text), login)
-	if kind == fault.Unavailable || kind == fault.Limit {
+	if kind == fault.Unavailable {
 		ref.Retry = retryHint(r.Code.ID, strings.ToLower(ref.Text))
 	}
 	return fault.As(kind, op, ref)

@@ -17,8 +17,16 @@ const (
 	maxHeader   = 256 << 10 // octets of a header that are kept
 	maxGarbage  = 64        // lines that are no IMAP, before the connection is given up
 	maxListed   = 100_000   // mailboxes of one listing
+	maxName     = 4 << 10   // octets of a mailbox name; longer ones are passed over
+	maxFlags    = 512       // flags of one message, and
+	maxFlag     = 255       // octets of one; what is beyond is passed over
 	maxCommand  = 8_000     // octets of a message set in one command
 	maxSetCount = 4 << 20   // ranges of one enumeration
+
+	// While connecting.
+	maxAnswers      = 1000 // responses to one command
+	maxCapabilities = 500
+	maxIDWords      = 60 // RFC 2971 allows 30 pairs
 )
 
 // wire is a connection below commands: octets in both directions, counted.
@@ -47,7 +55,14 @@ func newWire(nc net.Conn, buffers *sync.Pool, pool *syntax.BufferPool, silence t
 
 // reader starts reading afresh: at the beginning, and behind STARTTLS.
 func (w *wire) reader(pool *syntax.BufferPool) {
-	w.rr = syntax.NewRespReader(syntax.Upstream(), pool, inlineBody)
+	w.rr = syntax.NewRespReader(loginLimits(), pool, inlineBody)
+}
+
+// loginLimits returns what a server may send before and while we log in.
+func loginLimits() syntax.Limits {
+	lim := syntax.Upstream()
+	lim.Line, lim.Command, lim.LiteralInline, lim.LiteralStream = 64<<10, 256<<10, 64<<10, 0
+	return lim
 }
 
 // Read reads octets from the connection. While it is busy they come through a large buffer, which an idle connection

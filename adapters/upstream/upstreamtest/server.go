@@ -10,6 +10,7 @@ package upstreamtest
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -44,9 +45,8 @@ import (
 // In S lines a word that is a tag's name is replaced by the client's tag, as the first word and as "name". \xNN, \r, \n
 // and \\ stand for octets. When a script ends, the client's LOGOUT is accepted and the connection is read to its end.
 type Server struct {
-	// TLS is used from the first octet when Implicit, and for "! tls".
-	TLS      *tls.Config
-	Implicit bool
+	tls      *tls.Config
+	implicit bool
 
 	t       testing.TB
 	ln      net.Listener
@@ -61,11 +61,18 @@ type Server struct {
 // New starts a server that plays a script for each connection, in order. It ends with the test.
 func New(t testing.TB, scripts ...string) *Server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewTLS(t, nil, false, scripts...)
+}
+
+// NewTLS is New with TLS: from the first octet when implicit, else at "! tls".
+func NewTLS(t testing.TB, cfg *tls.Config, implicit bool, scripts ...string) *Server {
+	t.Helper()
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, ln: ln, scripts: scripts, signals: map[string]chan struct{}{}}
+	s := &Server{tls: cfg, implicit: implicit, t: t, ln: ln, scripts: scripts, signals: map[string]chan struct{}{}}
 	s.wg.Go(s.accept)
 	t.Cleanup(s.close)
 	return s
@@ -99,12 +106,10 @@ func (s *Server) signal(name string) chan struct{} {
 	return s.signals[name]
 }
 
+// close waits a little for scripts whose client has gone to end by themselves, so that one that was not played to its
+// end is seen, and then ends everything.
 func (s *Server) close() {
 	s.mu.Lock()
-	s.closing = true
-	for _, c := range s.conns {
-		_ = c.Close()
-	}
 	for _, c := range s.signals {
 		select {
 		case <-c:
@@ -114,7 +119,23 @@ func (s *Server) close() {
 	}
 	s.mu.Unlock()
 	_ = s.ln.Close()
-	s.wg.Wait()
+	played := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(played)
+	}()
+	select {
+	case <-played:
+		return
+	case <-time.After(2 * time.Second):
+	}
+	s.mu.Lock()
+	s.closing = true
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	<-played
 }
 
 func (s *Server) accept() {
@@ -143,8 +164,8 @@ var (
 func (s *Server) serve(nc net.Conn, script string) {
 	p := &player{server: s, nc: nc, tags: map[string]string{}}
 	defer func() { _ = p.nc.Close() }()
-	if s.Implicit {
-		p.nc = tls.Server(nc, s.TLS)
+	if s.implicit {
+		p.nc = tls.Server(nc, s.tls)
 	}
 	p.r = bufio.NewReader(p.nc)
 	for i, line := range strings.Split(script, "\n") {
@@ -231,10 +252,15 @@ func (p *player) direct(words []string) error {
 		p.server.mu.Unlock()
 		<-c
 	case "tls":
-		p.nc = tls.Server(p.nc, p.server.TLS)
+		p.nc = tls.Server(p.nc, p.server.tls)
 		p.r = bufio.NewReader(p.nc)
 	case "big":
-		return p.send(strings.Repeat(words[2], number(1)))
+		chunk := bytes.Repeat([]byte(words[2]), 32<<10)
+		for n := number(1); n > 0; n -= len(chunk) {
+			if _, err := p.nc.Write(chunk[:min(n, len(chunk))]); err != nil {
+				return fmt.Errorf("%w: %w", errClosed, err)
+			}
+		}
 	case "may-end":
 		p.mayEnd = true
 	default:
@@ -246,7 +272,7 @@ func (p *player) direct(words []string) error {
 func (p *player) readLine() (string, error) {
 	line, err := p.r.ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("%w (%v)", errClosed, err)
+		return "", fmt.Errorf("%w: %w", errClosed, err)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 }
@@ -275,7 +301,7 @@ func (p *player) send(text string) error {
 		p.cut -= len(text)
 	}
 	if _, err := io.WriteString(p.nc, text); err != nil {
-		return fmt.Errorf("%w (%v)", errClosed, err)
+		return fmt.Errorf("%w: %w", errClosed, err)
 	}
 	return nil
 }

@@ -1,0 +1,119 @@
+package upstream_test
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"imapped/domain/fault"
+	"imapped/domain/mailbox"
+	port "imapped/ports/upstream"
+)
+
+// TestGarbage changes octets of good answers at random: every call returns, with an error or a result, and what is
+// left of the connection can be closed. IMAPPED_SEED replays a run.
+func TestGarbage(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("IMAPPED_SEED"); s != "" {
+		v, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed = v
+	}
+	t.Logf("IMAPPED_SEED=%d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	answers := "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nA1 OK [READ-ONLY] done\r\n" +
+		"* SEARCH 4 5 9\r\nA2 OK done\r\n" +
+		"* 1 FETCH (UID 4 FLAGS (\\Seen \"x\") BODY[] {2500}\r\n" + strings.Repeat("b", 2500) + " RFC822.SIZE 2500)\r\n" +
+		"* 2 FETCH (BODY[] {4}\r\nabcd UID 5)\r\nA3 OK done\r\n" +
+		"* LIST (\\HasNoChildren) \"/\" {3}\r\nabc\r\n* STATUS abc (MESSAGES 4)\r\nA4 OK done\r\n"
+	const alphabet = "\r\n\x00 (){}[]<>\"\\*+~.,:0123456789ABCDEFGOKNUIDLTS\xff"
+	for run := range 200 {
+		stream := []byte(answers)
+		for range 1 + rnd.IntN(4) {
+			at := rnd.IntN(len(stream))
+			switch c := alphabet[rnd.IntN(len(alphabet))]; rnd.IntN(4) {
+			case 0:
+				stream[at] = c
+			case 1:
+				stream = append(stream[:at], stream[min(at+1+rnd.IntN(20), len(stream)):]...)
+			case 2:
+				stream = append(stream[:at], append([]byte{c}, stream[at:]...)...)
+			case 3: // something from elsewhere
+				from := rnd.IntN(len(stream))
+				piece := string(stream[from:min(from+rnd.IntN(40), len(stream))])
+				stream = append(stream[:at], append([]byte(piece), stream[at:]...)...)
+			}
+			if len(stream) == 0 {
+				stream = []byte(" ")
+			}
+		}
+		var escaped strings.Builder
+		for _, c := range stream {
+			fmt.Fprintf(&escaped, `\x%02x`, c)
+		}
+		conn, _ := dial(t, dialer(), script("", "C: a EXAMINE INBOX\nC: b UID SEARCH ALL\nC: c UID FETCH 4:5 (UID FLAGS RFC822.SIZE BODY.PEEK[])\n"+
+			"C: d LIST \"\" \"*\"\n! may-end\nS- "+escaped.String()+"\n! close"))
+		sel, enum, list := &port.Select{Name: "INBOX", ReadOnly: true}, &port.Enumerate{}, &port.List{}
+		fetch := &port.Fetch{UIDs: mailbox.Set{{First: 4, Last: 5}}, Items: port.ItemFlags | port.ItemSize | port.ItemBody}
+		fetch.OnMessage = func(m port.Message) error {
+			if m.Body == nil {
+				return nil
+			}
+			n, err := io.Copy(io.Discard, m.Body)
+			if err == nil && n != m.BodySize {
+				t.Errorf("run %d: %d octets of %d, and no error", run, n, m.BodySize)
+			}
+			return err
+		}
+		err := conn.Do(deadline(t), sel, enum, fetch, list)
+		if err != nil && !fault.Is(err, fault.Unavailable) {
+			t.Errorf("run %d: %v", run, err)
+		}
+		if err != nil && sel.Err == nil && enum.Err == nil && fetch.Err == nil && list.Err == nil {
+			t.Errorf("run %d: %v, and every command is fine", run, err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Errorf("run %d: %v", run, err)
+		}
+	}
+}
+
+// TestHostile: answers that are too large fail what they may have been the answer to, in bounded memory.
+func TestHostile(t *testing.T) {
+	for _, tc := range []struct{ name, lines string }{
+		{"a line of 17 MB", "S- * SEARCH 1 \n! may-end\n! big 17000000 1\nS: \nS: a OK\n! silent"},
+		{"a literal of 4 GB", "S: * LIST () \"/\" {4294967296}\n! big 100000 x\n! close"},
+		{"a literal of too many digits", "! may-end\nS: * LIST () \"/\" {99999999999999999999999}\nS: x\n! silent"},
+		{"a body of 4 EB", "S: * 1 FETCH (UID 5 BODY[] {4611686018427387904}\n! big 100000 x\n! close"},
+		{"no end of noise", strings.Repeat("S: nonsense\n", 100) + "! may-end\n! silent"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			conn, _ := dial(t, dialer(), script("", "C: a UID SEARCH ALL\n"+tc.lines))
+			enum := &port.Enumerate{}
+			if err := conn.Do(deadline(t), enum); !fault.Is(err, fault.Unavailable) || enum.Err == nil || enum.UIDs != nil {
+				t.Errorf("%v, %v, %v", err, enum.Err, enum.UIDs)
+			}
+		})
+	}
+	t.Run("names and flags", func(t *testing.T) {
+		conn, _ := dial(t, dialer(), script("", "C: a LIST \"\" \"*\"\nS: * LIST () \"/\" {5000}\n! big 5000 x\nS: \n"+
+			"S: * LIST () \"/\" ok\nS: a OK\nC: b UID FETCH 1 (UID FLAGS)\nS: * 1 FETCH (UID 1 FLAGS (\\\\Seen "+
+			strings.Repeat("y", 300)+strings.Repeat(" z", 1000)+"))\nS: b OK"))
+		list, fetch := &port.List{}, &port.Fetch{UIDs: mailbox.SetOf[uint32](1), Items: port.ItemFlags}
+		var got *[]string
+		fetch.OnMessage, got = gather()
+		do(t, conn, list)
+		do(t, conn, fetch)
+		ok(t, list, fetch)
+		if len(list.Mailboxes) != 1 || list.Mailboxes[0].Name != "ok" || len(*got) != 1 || (*got)[0] != `uid 1 flags \Seen z` {
+			t.Errorf("%+v, %q", list.Mailboxes, *got)
+		}
+	})
+}
