@@ -31,7 +31,7 @@ var ErrNoServer = errors.New("no server is running on this data directory")
 type Progress struct {
 	Messages uint64 `json:"messages"` // known here
 	Bodies   uint64 `json:"bodies"`   // of which the body is stored
-	Bytes    int64  `json:"bytes"`    // the size of all messages
+	Pending  int64  `json:"pending"`  // bytes of bodies that are still to come
 	Text     string `json:"text"`     // what is being done
 }
 

@@ -21,8 +21,8 @@ func (f *fake) Reload(context.Context) error { f.reloads++; return nil }
 
 func (f *fake) Force(_ context.Context, id account.ID, progress func(Progress)) error {
 	f.forced = id
-	progress(Progress{Messages: 10, Bodies: 3, Bytes: 99, Text: "INBOX"})
-	progress(Progress{Messages: 10, Bodies: 10, Bytes: 99})
+	progress(Progress{Messages: 10, Bodies: 3, Pending: 99, Text: "INBOX"})
+	progress(Progress{Messages: 10, Bodies: 10, Pending: 99})
 	return f.fail
 }
 

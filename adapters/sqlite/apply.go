@@ -160,22 +160,20 @@ func (ch *change) rebind(ctx context.Context, binds []metadata.Rebind) error {
 func (ch *change) expunge(ctx context.Context, uids mailbox.Set) error {
 	var gone []mailbox.Range
 	for _, r := range widen(uids) {
-		var uid uint32
-		var sys flag.System
-		var size, body int64
+		var uid, sys, size, body int64
 		dest := []any{&uid, &sys, &size, &body}
 		err := ch.c.each(ctx, `SELECT uid, sys, size, body FROM messages WHERE account_id = ? AND mailbox_id = ?
 			AND uid BETWEEN ? AND ? ORDER BY uid`, ch.keys(int64(r.First), int64(r.Last)),
 			func(scan func(...any) error) error {
-				if err := scan(dest...); err != nil || !uids.Contains(uid) {
+				if err := scan(dest...); err != nil || !uids.Contains(uint32(uid)) {
 					return err
 				}
-				ch.count(sys, size, -1)
+				ch.count(flag.System(sys), size, -1)
 				ch.bodies -= body
-				if k := len(gone); k > 0 && gone[k-1].Last+1 == uid {
-					gone[k-1].Last = uid
+				if k := len(gone); k > 0 && int64(gone[k-1].Last)+1 == uid {
+					gone[k-1].Last++
 				} else {
-					gone = append(gone, mailbox.Range{First: uid, Last: uid})
+					gone = append(gone, mailbox.Range{First: uint32(uid), Last: uint32(uid)})
 				}
 				return nil
 			})
@@ -221,8 +219,7 @@ func (ch *change) setFlags(ctx context.Context, changes []metadata.FlagChange) e
 	groups := map[flag.Set][]any{}
 	var order []flag.Set // so that equal updates write in equal order
 	var flags flagReader
-	var uid mailbox.UID
-	var sys flag.System
+	var uid, sys int64
 	var keywords sql.RawBytes
 	dest := []any{&uid, &sys, &keywords}
 	err := ch.c.eachBatch(ctx, `SELECT uid, sys, keywords FROM messages WHERE account_id = ? AND mailbox_id = ?
@@ -230,16 +227,16 @@ func (ch *change) setFlags(ctx context.Context, changes []metadata.FlagChange) e
 		if err := scan(dest...); err != nil {
 			return err
 		}
-		set := want[uid]
+		set := want[mailbox.UID(uid)]
 		if flags.read(sys, keywords).Equal(set) {
 			return nil
 		}
-		ch.flagged(sys, -1)
+		ch.flagged(flag.System(sys), -1)
 		ch.flagged(set.Sys, 1)
 		if groups[set] == nil {
 			order = append(order, set)
 		}
-		groups[set] = append(groups[set], int64(uid))
+		groups[set] = append(groups[set], uid)
 		return nil
 	})
 	if err != nil {

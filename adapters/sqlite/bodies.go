@@ -7,7 +7,6 @@ import (
 
 	"imapped/domain/account"
 	"imapped/domain/fault"
-	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/ports/metadata"
 )
@@ -29,15 +28,17 @@ func (s *Store) Pending(ctx context.Context, acc account.ID, id mailbox.ID, now 
 		if err := c.exists(ctx, acc, id); err != nil {
 			return err
 		}
+		var uid, up, size, attempts int64
 		return c.each(ctx, `SELECT m.uid, m.up_uid, m.size, coalesce(f.attempts, 0)
 			FROM messages m INDEXED BY messages_pending
 			LEFT JOIN body_failures f USING (account_id, mailbox_id, uid)
 			WHERE m.account_id = ? AND m.mailbox_id = ? AND m.body = 0 AND m.up_uid > 0
 			AND (f.next IS NULL OR f.next <= ?) ORDER BY m.uid DESC`,
 			[]any{int64(acc), int64(id), stamp(now)}, func(scan func(...any) error) error {
-				var p metadata.PendingBody
-				err := scan(&p.UID, &p.Upstream, &p.Size, &p.Attempts)
-				ps = append(ps, p)
+				err := scan(&uid, &up, &size, &attempts)
+				ps = append(ps, metadata.PendingBody{
+					UID: mailbox.UID(uid), Upstream: uint32(up), Size: size, Attempts: int(attempts),
+				})
 				return err
 			})
 	})
@@ -89,13 +90,13 @@ func (ch *change) storeContents(ctx context.Context, contents []*metadata.Conten
 	}
 	type row struct{ size, body int64 }
 	rows := make(map[mailbox.UID]row, len(contents))
-	var uid mailbox.UID
+	var uid int64
 	var r row
 	dest := []any{&uid, &r.size, &r.body}
 	err := ch.c.eachBatch(ctx, `SELECT uid, size, body FROM messages WHERE account_id = ? AND mailbox_id = ?
 		AND uid IN (VALUES `, ch.keys(), `)`, uids, func(scan func(...any) error) error {
 		err := scan(dest...)
-		rows[uid] = r
+		rows[mailbox.UID(uid)] = r
 		return err
 	})
 	if err != nil {
@@ -186,10 +187,9 @@ func (s *Store) DropContent(ctx context.Context, f metadata.Fence, id mailbox.ID
 
 func (c *conn) upstreamRows(ctx context.Context, acc account.ID, id mailbox.ID, fn func(metadata.UpstreamRow) error) error {
 	var flags flagReader
-	var r metadata.UpstreamRow
-	var sys flag.System
+	var uid, up, sys, body int64
 	var keywords, email sql.RawBytes
-	dest := []any{&r.UID, &r.Upstream, &sys, &keywords, &r.HasBody, &email}
+	dest := []any{&uid, &up, &sys, &keywords, &body, &email}
 	return c.each(ctx, `SELECT m.uid, m.up_uid, m.sys, m.keywords, m.body, i.email FROM messages m
 		CROSS JOIN identities i USING (account_id, mailbox_id, uid)
 		WHERE m.account_id = ? AND m.mailbox_id = ? ORDER BY m.uid`, []any{int64(acc), int64(id)},
@@ -197,7 +197,9 @@ func (c *conn) upstreamRows(ctx context.Context, acc account.ID, id mailbox.ID, 
 			if err := scan(dest...); err != nil {
 				return err
 			}
-			r.Flags = flags.read(sys, keywords)
+			r := metadata.UpstreamRow{
+				UID: mailbox.UID(uid), Upstream: uint32(up), Flags: flags.read(sys, keywords), HasBody: body != 0,
+			}
 			copy(r.Email[:], email)
 			return fn(r)
 		})

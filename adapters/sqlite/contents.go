@@ -79,24 +79,23 @@ func (s *Store) Identities(ctx context.Context, acc account.ID, id mailbox.ID, u
 	var piece []metadata.Identity
 	read := func(c *conn, r mailbox.Range) (uint32, bool, error) {
 		last := r.Last
-		var v metadata.Identity
 		var email, thread sql.RawBytes
-		var saved int64
-		dest := []any{&v.UID, &email, &thread, &saved}
+		var uid, saved int64
+		dest := []any{&uid, &email, &thread, &saved}
 		err := c.each(ctx, `SELECT uid, email, thread, saved FROM identities WHERE account_id = ? AND mailbox_id = ?
 			AND uid BETWEEN ? AND ? ORDER BY uid`, []any{int64(acc), int64(id), int64(r.First), int64(r.Last)},
 			func(scan func(...any) error) error {
 				if err := scan(dest...); err != nil {
 					return err
 				}
-				if uids.Contains(uint32(v.UID)) {
+				if uids.Contains(uint32(uid)) {
+					v := metadata.Identity{UID: mailbox.UID(uid), Saved: unstamp(saved)}
 					copy(v.EmailID[:], email)
 					copy(v.ThreadID[:], thread)
-					v.Saved = unstamp(saved)
 					piece = append(piece, v)
 				}
 				if len(piece) == chunkRows {
-					last = uint32(v.UID)
+					last = uint32(uid)
 					return errFull
 				}
 				return nil

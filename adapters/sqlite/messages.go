@@ -16,16 +16,16 @@ type flagReader struct {
 	set      flag.Set
 }
 
-func (r *flagReader) read(sys flag.System, keywords []byte) flag.Set {
+func (r *flagReader) read(sys int64, keywords []byte) flag.Set {
 	if len(keywords) == 0 {
-		return flag.Set{Sys: sys}
+		return flag.Set{Sys: flag.System(sys)}
 	}
 	if string(keywords) != r.keywords {
 		r.keywords = string(keywords)
 		r.set = flag.FromStored(0, r.keywords)
 	}
 	set := r.set
-	set.Sys = sys
+	set.Sys = flag.System(sys)
 	return set
 }
 
@@ -72,14 +72,16 @@ func (s *Store) Changes(ctx context.Context, acc account.ID, id mailbox.ID, sinc
 // rows appends the rows of a query to d.Rows.
 func (c *conn) rows(ctx context.Context, d *mailbox.Delta, text string, args ...any) error {
 	var flags flagReader
-	var r mailbox.Row
-	var sys flag.System
+	// database/sql scans an int64 into an int64 at once, into other integer types by way of text.
+	var uid, modSeq, sys, size, date, zone int64
 	var keywords sql.RawBytes
-	dest := []any{&r.UID, &r.ModSeq, &sys, &keywords, &r.Size, &r.Date, &r.Zone}
+	dest := []any{&uid, &modSeq, &sys, &keywords, &size, &date, &zone}
 	return c.each(ctx, text, args, func(scan func(...any) error) error {
 		err := scan(dest...)
-		r.Flags = flags.read(sys, keywords)
-		d.Rows = append(d.Rows, r)
+		d.Rows = append(d.Rows, mailbox.Row{
+			UID: mailbox.UID(uid), ModSeq: mailbox.ModSeq(modSeq), Flags: flags.read(sys, keywords),
+			Size: size, Date: date, Zone: int16(zone),
+		})
 		return err
 	})
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 	"strings"
@@ -74,19 +75,6 @@ func checkAccount(op string, n NewAccount) error {
 		return err
 	}
 	return checkName(op, n.Display)
-}
-
-// UpdateSecret replaces an account's upstream password.
-func (s *Service) UpdateSecret(ctx context.Context, email string, password []byte) error {
-	const op = "change upstream password"
-	a, err := s.Account(ctx, email)
-	if err != nil {
-		return err
-	}
-	if a.Secret, err = s.c.Sealer.Seal(password, a.SecretContext()); err != nil {
-		return fault.Wrap(op, err)
-	}
-	return fault.Wrap(op, s.c.Accounts.UpdateAccount(ctx, a))
 }
 
 // Account returns the account with the address, or with the number for "#12"; fault.NotFound when there is none,
@@ -165,4 +153,28 @@ func (s *Service) Probe(ctx context.Context, t upstream.Target) (upstream.Server
 	}
 	server := conn.Server()
 	return server, fault.Wrap("test upstream", conn.Close())
+}
+
+// UpdateUpstream takes over where an account's upstream is and the password there.
+func (s *Service) UpdateUpstream(ctx context.Context, a account.Account, e account.Endpoint, password []byte) (account.Account, error) {
+	const op = "update account"
+	if a.Upstream == e {
+		if old, err := s.c.Sealer.Open(a.Secret, a.SecretContext()); err == nil && bytes.Equal(old, password) {
+			return a, nil
+		}
+	}
+	a.Upstream = e
+	var err error
+	if a.Secret, err = s.c.Sealer.Seal(password, a.SecretContext()); err != nil {
+		return a, fault.Wrap(op, err)
+	}
+	return a, fault.Wrap(op, s.c.Accounts.UpdateAccount(ctx, a))
+}
+
+// AddLocal stores an account without an upstream: mail comes into it by delivery only.
+func (s *Service) AddLocal(ctx context.Context, u account.User, email string) (account.Account, error) {
+	a, err := s.c.Accounts.CreateAccount(ctx, account.Account{
+		User: u.ID, Display: email, Email: email, Local: true, Created: s.c.Clock.Now(),
+	})
+	return a, fault.Wrap("add local account", err)
 }

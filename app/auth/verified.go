@@ -70,7 +70,8 @@ func (v *verified) remember(mark [32]byte, until time.Time, pair string, pairUnt
 	v.addresses[pair] = pairUntil
 }
 
-// makeRoom drops what has expired once m is full, and failing that some entry: a login that is slow once more.
+// makeRoom drops what has expired once m is full, and failing that a tenth of the entries, whichever: so many logins
+// are slow once more. It has work to do only once in many calls.
 func makeRoom[K comparable](m map[K]time.Time, now time.Time) {
 	if len(m) < maxRemembered {
 		return
@@ -81,7 +82,7 @@ func makeRoom[K comparable](m map[K]time.Time, now time.Time) {
 		}
 	}
 	for k := range m {
-		if len(m) < maxRemembered {
+		if len(m) <= maxRemembered*9/10 {
 			return
 		}
 		delete(m, k)

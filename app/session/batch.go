@@ -203,12 +203,3 @@ func (m *selected) blobOf(ctx context.Context, uid mailbox.UID) (key blob.Key, o
 	})
 	return key, ok, fault.Wrap("look for message", err)
 }
-
-// newest returns the highest mod-sequence that the process knows of the mailbox.
-func (s *Service) newest(v *mailbox.View, e *entry) mailbox.ModSeq {
-	newest := v.HighestModSeq()
-	if snap := e.snap.Load(); snap != nil {
-		newest = max(newest, snap.ModSeq())
-	}
-	return newest
-}

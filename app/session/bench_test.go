@@ -2,6 +2,8 @@ package session
 
 import (
 	"testing"
+
+	"imapped/domain/flag"
 )
 
 func BenchmarkWarmOpen100k(b *testing.B) {
@@ -54,5 +56,26 @@ func BenchmarkPattern(b *testing.B) {
 	p := newPattern("*a*b%c*")
 	for b.Loop() {
 		p.match("some/mailbox/name/with/abc/in/it", -1)
+	}
+}
+
+// BenchmarkFlagChange2000Sessions is one flag change that 2,000 sessions on a mailbox of 30,000 messages hear of.
+func BenchmarkFlagChange2000Sessions(b *testing.B) {
+	w, box := inboxWorld(b, 30_000)
+	s := w.login(b, w.service(), "ann")
+	var sessions []Mailbox
+	for range 2000 {
+		sessions = append(sessions, open(b, s, "INBOX", OpenOptions{}))
+	}
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer() // the model store is slow at listing changes
+		w.flags(box, 15_000, flag.Make(flag.System(i%16)))
+		_, _ = sessions[0].Advance(b.Context(), false)
+		b.StartTimer()
+		for _, m := range sessions[1:] {
+			if _, err := m.Advance(b.Context(), false); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -166,4 +167,49 @@ func BenchmarkSearchFlags100k(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestFetchAndSearchMayRunTogether(t *testing.T) {
+	w, b := inboxWorld(t, 300)
+	w.add(b, 300, false)
+	svc := w.service()
+	s := w.login(t, svc, "ann")
+	m, other := open(t, s, "INBOX", OpenOptions{}), open(t, s, "INBOX", OpenOptions{})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			n := 0
+			err := m.Fetch(t.Context(), m.View().All(), NeedEnvelope|NeedBytes, func(msg *Message) error {
+				n++
+				if string(msg.Envelope) != fmt.Sprintf("(envelope %d)", msg.UID) {
+					return fault.Newf(fault.Internal, "fetch", "message %d has %q", msg.UID, msg.Envelope)
+				}
+				body, err := msg.Open(t.Context())
+				if err != nil {
+					return err
+				}
+				return body.Close()
+			})
+			if err != nil || n != 600 {
+				t.Errorf("%d messages, %v", n, err)
+			}
+		})
+		wg.Go(func() {
+			got, _, err := m.Search(t.Context(), &search.Query{Op: search.Body, Text: "of 59"})
+			if err != nil || got.String() != "59,590:599" {
+				t.Errorf("%q %v", got, err)
+			}
+		})
+		wg.Go(func() {
+			for i := range 20 {
+				w.flags(b, mailbox.UID(1+i), flag.Make(flag.Seen))
+			}
+		})
+	}
+	for range 20 {
+		if _, err := other.Advance(t.Context(), true); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
 }

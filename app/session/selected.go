@@ -122,7 +122,7 @@ func (m *selected) Vanished(ctx context.Context, since mailbox.ModSeq, known mai
 		if end := view.UIDNext(); end > 1 {
 			gone = mailbox.Set{{First: 1, Last: uint32(end) - 1}}
 		}
-	} else if since < m.svc.newest(view, m.entry) {
+	} else if since < max(view.HighestModSeq(), m.entry.modSeq()) {
 		d, err := m.svc.c.Messages.Changes(ctx, m.account, m.mailbox, since)
 		if err != nil {
 			return nil, fault.Wrap("list removed messages", err)

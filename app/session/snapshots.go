@@ -189,6 +189,14 @@ func (e *entry) read(ctx context.Context) (*mailbox.Snapshot, error) {
 	return snap, nil
 }
 
+// modSeq returns the highest mod-sequence that the process knows of the mailbox.
+func (e *entry) modSeq() mailbox.ModSeq {
+	if snap := e.snap.Load(); snap != nil {
+		return snap.ModSeq()
+	}
+	return 0
+}
+
 // claim makes the messages below upTo no longer recent for others, and returns from which UID on, below upTo, they are
 // the caller's: upTo when none is. Only the first session of the process asks the store.
 func (e *entry) claim(ctx context.Context, upTo mailbox.UID) (mailbox.UID, error) {

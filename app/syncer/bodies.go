@@ -31,8 +31,13 @@ type job struct {
 	wanted   []mirror.Body
 }
 
-// bodies fetches every body that is missing, may be tried now and has an upstream UID from from on.
-func (o *owner) bodies(ctx context.Context, l *link, boxes []*box, from uint32) error {
+// bodies fetches every body that is missing and has an upstream UID from from on; those that failed before only when
+// their time has come, or when somebody asked for a round.
+func (o *owner) bodies(ctx context.Context, l *link, boxes []*box, from uint32, asked bool) error {
+	at := o.m.Clock.Now()
+	if asked {
+		at = at.Add(distant)
+	}
 	infos, err := o.m.Mirror.Mirrored(ctx, o.account.ID)
 	if err != nil {
 		return fault.Wrap("read mailboxes", err)
@@ -52,7 +57,7 @@ func (o *owner) bodies(ctx context.Context, l *link, boxes []*box, from uint32) 
 			if !missing[b.id] {
 				continue
 			}
-			js, err := o.jobs(ctx, b, from)
+			js, err := o.jobs(ctx, b, from, at)
 			if err != nil {
 				failed = err
 				return
@@ -65,7 +70,7 @@ func (o *owner) bodies(ctx context.Context, l *link, boxes []*box, from uint32) 
 		}
 	}
 	// What failed for the first time is asked for again at once, each message on its own.
-	for range 2 {
+	for range 3 {
 		again, err := o.fetchAll(ctx, l, jobs)
 		switch {
 		case err != nil:
@@ -109,8 +114,8 @@ func (o *owner) pending(ctx context.Context, id mailbox.ID, at time.Time) ([]met
 }
 
 // jobs cuts a mailbox's missing bodies into batches, newest first.
-func (o *owner) jobs(ctx context.Context, b *box, from uint32) ([]job, error) {
-	pending, validity, err := o.pending(ctx, b.id, o.m.Clock.Now())
+func (o *owner) jobs(ctx context.Context, b *box, from uint32, at time.Time) ([]job, error) {
+	pending, validity, err := o.pending(ctx, b.id, at)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
 	}
@@ -317,7 +322,7 @@ func (b *batchFetch) judge(ctx context.Context, lost bool) error {
 	if lost {
 		// Whoever was being read may be what the connection broke on: it is tried alone from now on.
 		if want, ok := b.waiting[b.cut]; ok && b.cut != 0 {
-			return b.unfetchable(ctx, want, "the connection broke")
+			return b.unfetchable(ctx, want, "the connection broke", retryAfter(want.Attempts-brokenAtOnce))
 		}
 		return nil
 	}
@@ -326,6 +331,7 @@ func (b *batchFetch) judge(ctx context.Context, lost bool) error {
 	case b.open.Err != nil || b.open.UIDValidity != b.validity:
 		ln.mu.Lock()
 		ln.stale = true
+		ln.again = ln.again || b.open.Err == nil // another connection healed the mailbox meanwhile
 		ln.mu.Unlock()
 		return nil // a round will find out what became of the mailbox
 	case err != nil && !errors.As(err, &refusal):
@@ -338,7 +344,7 @@ func (b *batchFetch) judge(ctx context.Context, lost bool) error {
 		why = err.Error()
 	}
 	for _, want := range b.waiting {
-		if err := b.unfetchable(ctx, want, why); err != nil {
+		if err := b.unfetchable(ctx, want, why, retryAfter(want.Attempts)); err != nil {
 			return err
 		}
 	}
@@ -348,10 +354,13 @@ func (b *batchFetch) judge(ctx context.Context, lost bool) error {
 	return nil
 }
 
+// brokenAtOnce is how many times a body on which connections break is tried again without waiting: mostly it is not
+// the body's fault.
+const brokenAtOnce = 4
+
 // unfetchable records a failed attempt.
-func (b *batchFetch) unfetchable(ctx context.Context, want mirror.Body, why string) error {
+func (b *batchFetch) unfetchable(ctx context.Context, want mirror.Body, why string, delay time.Duration) error {
 	o := b.g.ln.o
-	delay := retryAfter(want.Attempts)
 	if delay == 0 {
 		b.g.ln.mu.Lock()
 		b.g.ln.again = true

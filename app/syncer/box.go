@@ -111,7 +111,9 @@ func (r *runner) box(id mailbox.ID) *box {
 
 // inbox returns the box of INBOX, or nil.
 func (r *runner) inbox() *box {
-	for _, b := range r.ordered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.order {
 		if b.name == "INBOX" {
 			return b
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -27,6 +28,7 @@ type world struct {
 	counts   map[string]int
 	bodies   map[string]int // bodies sent, by content
 	dials    int
+	idling   int
 
 	// Faults.
 	down      error                            // Dial fails
@@ -200,6 +202,9 @@ type fconn struct {
 	seen     [3]uint64 // what Idle last knew of the mailbox
 }
 
+// errOwed is the Err of a command that is not answered yet.
+var errOwed = errors.New("not answered")
+
 var errCut = fault.New(fault.Unavailable, "read", "connection reset by peer")
 
 func (c *fconn) Server() upstream.Server { return c.w.server }
@@ -227,10 +232,16 @@ func (c *fconn) event() bool {
 func (c *fconn) Do(ctx context.Context, cmds ...upstream.Command) error {
 	c.turn.Lock()
 	defer c.turn.Unlock()
+	for _, cmd := range cmds {
+		cmd.Result().Err = errOwed
+	}
 	for i, cmd := range cmds {
 		err := c.alive(ctx)
 		if err == nil {
 			err = c.one(ctx, cmd)
+		}
+		if cmd.Result().Err == errOwed {
+			cmd.Result().Err = nil
 		}
 		if err == nil && !c.event() {
 			err = errCut
@@ -431,7 +442,7 @@ func (c *fconn) fetch(ctx context.Context, cmd *upstream.Fetch) func() error {
 			if err := c.answer(ctx, cmd, m, condstore); err != nil {
 				return err
 			}
-			if cmd.Err != nil {
+			if cmd.Err != errOwed {
 				return nil
 			}
 		}
@@ -475,7 +486,9 @@ func (c *fconn) answer(ctx context.Context, cmd *upstream.Fetch, m fmsg, condsto
 	if r != nil && r.broken != nil {
 		return r.broken
 	}
-	cmd.Err = err
+	if err != nil {
+		cmd.Err = err
+	}
 	return nil
 }
 
@@ -505,7 +518,7 @@ func (r *cutReader) Read(p []byte) (int, error) {
 		r.broken = errCut
 		return 0, errCut
 	}
-	n := copy(p[:min(len(p), 4096)], r.rest)
+	n := copy(p[:min(len(p), 64<<10)], r.rest)
 	if r.slow != nil && len(r.rest) > r.half {
 		n = min(n, len(r.rest)-r.half)
 	}
@@ -534,9 +547,17 @@ func (c *fconn) Idle(ctx context.Context, fn func(upstream.Event) bool) error {
 			}
 			continue
 		}
+		c.w.idles(1)
 		select {
 		case <-changed:
 		case <-ctx.Done():
 		}
+		c.w.idles(-1)
 	}
+}
+
+func (w *world) idles(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.idling += n
 }

@@ -109,7 +109,7 @@ func playHistory(t *testing.T, rnd *rand.Rand) {
 	h := &history{w: w, rnd: rnd}
 	r := newRig(t, w)
 	faults := rand.New(rand.NewPCG(rnd.Uint64(), 3)) // used under w.mu
-	given := map[string]string{}                    // what each (mailbox, UID) was, by Message-ID and size
+	given := map[string]string{}                     // what each (mailbox, UID) was, by Message-ID and size
 	r.start()
 	for round := range 12 {
 		broken := rnd.IntN(3) > 0

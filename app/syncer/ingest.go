@@ -171,9 +171,19 @@ func (o *owner) apply(ctx context.Context, b *box, u metadata.Update) (metadata.
 }
 
 // fetchMissing gets the messages that the upstream has and that are not known here. Those that answer to a message
-// which lost its upstream UID get it back; what the upstream has but does not give is remembered as a gap.
-func (p *pass) fetchMissing(ctx context.Context, missing mailbox.Set) error {
+// which lost its upstream UID get it back; what the upstream has but does not give is remembered as a gap, and left
+// alone for a while. all says that missing is all that there is.
+func (p *pass) fetchMissing(ctx context.Context, missing mailbox.Set, all bool) error {
 	b := p.b
+	if all {
+		b.gaps = b.gaps.Intersect(missing)
+	}
+	if !p.gapsDue() {
+		missing = missing.Minus(b.gaps)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
 	var got []metadata.NewMessage
 	open, cmds := p.l.open(b)
 	fetch := &upstream.Fetch{UIDs: missing, Items: upstream.ItemMeta, OnMessage: func(m upstream.Message) error {
@@ -214,12 +224,15 @@ func (p *pass) fetchMissing(ctx context.Context, missing mailbox.Set) error {
 		have = append(have, m.Upstream)
 		p.maxUID = max(p.maxUID, m.Upstream)
 	}
-	gaps := missing.Minus(mailbox.SetOf(have...))
+	came := mailbox.SetOf(have...)
+	gaps := missing.Minus(came)
 	if len(gaps) == 0 {
-		b.gaps, b.gapTries = nil, 0
+		if b.gaps = b.gaps.Minus(came); len(b.gaps) == 0 {
+			b.gapTries = 0
+		}
 		return nil
 	}
-	b.gaps = gaps
+	b.gaps = b.gaps.Minus(came).Union(gaps)
 	b.gapsAt = p.at.Add(retryAfter(b.gapTries))
 	b.gapTries++
 	p.o.log.Warn("upstream does not give messages", "mailbox", int64(b.id), "uids", gaps.String())

@@ -83,6 +83,7 @@ func (c Config) withDefaults() Config {
 type Manager struct {
 	Ports
 	cfg    Config
+	ready  chan struct{} // closed when Run has started the accounts
 	rounds chan struct{} // one token for each round that may run
 	memory *semaphore.Weighted
 
@@ -100,14 +101,15 @@ func New(p Ports, c Config) *Manager {
 	return &Manager{
 		Ports:   p,
 		cfg:     c,
+		ready:   make(chan struct{}),
 		rounds:  make(chan struct{}, c.Concurrency),
 		memory:  semaphore.NewWeighted(c.Memory),
 		runners: map[account.ID]*runner{},
 	}
 }
 
-// Run mirrors every account that is neither local nor paused until ctx is done, then stops everything and returns
-// nil. It fails only when the accounts cannot be read at the start.
+// Run, called once, mirrors every account that is neither local nor paused until ctx is done, then stops everything
+// and returns nil. It fails only when the accounts cannot be read at the start.
 func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -116,6 +118,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Unlock()
 	err := m.Reload(ctx)
 	if err == nil {
+		close(m.ready)
 		<-ctx.Done()
 	}
 	cancel()
@@ -125,6 +128,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.wg.Wait()
 	return err
 }
+
+// Ready is closed when Run has started the accounts, so that Force and the like find them.
+func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
 // Reload reads the accounts again: new and resumed ones start, deleted and paused ones stop (it waits for them),
 // changed ones start anew.

@@ -32,6 +32,7 @@ type pass struct {
 	known mirror.Known
 	at    time.Time
 
+	asked     bool // somebody asked for a look: what failed before is tried again at once
 	expectNew bool // commands are to ask for new messages too
 	empty     bool // there is nothing to ask for: some servers refuse 1:* in an empty mailbox
 
@@ -102,15 +103,15 @@ func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map
 	return nil
 }
 
-// syncOne brings one mailbox up to date on a connection of its own; state is what is supposed of the upstream. The
-// caller has no turn.
-func (o *owner) syncOne(ctx context.Context, l *link, b *box, state mirror.State) error {
+// syncOne brings one mailbox up to date on a connection of its own; state is what is supposed of the upstream, asked
+// says that flags may have changed. The caller has no turn.
+func (o *owner) syncOne(ctx context.Context, l *link, b *box, state mirror.State, asked bool) error {
 	release, err := b.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	p := o.newPass(l, b, false, true)
+	p := o.newPass(l, b, asked, true)
 	if p.plan(state); p.step == mirror.Compare || p.step == mirror.Heal {
 		// What is supposed is not enough to do something expensive: look first.
 		open := l.reopen(b)
@@ -139,7 +140,7 @@ func (o *owner) newPass(l *link, b *box, asked, quick bool) *pass {
 	if b.fullAt.IsZero() {
 		b.fullAt = now.Add(time.Duration((rand.Float64() - 1) * 0.9 * float64(o.m.cfg.Full)))
 	}
-	return &pass{o: o, l: l, b: b, at: now, known: mirror.Known{
+	return &pass{o: o, l: l, b: b, at: now, asked: asked, known: mirror.Known{
 		Checkpoint: mirror.Checkpoint(b.up.Checkpoint),
 		Rows:       b.rows,
 		FullDue:    now.Sub(b.fullAt) >= o.m.cfg.Full || len(b.suspect) > 0,
@@ -157,7 +158,7 @@ func (p *pass) plan(u mirror.State) {
 	}
 	p.step = mirror.PlanMailbox(p.known, u, f)
 	switch {
-	case p.step == mirror.Nothing && len(p.b.gaps) > 0 && !p.at.Before(p.b.gapsAt) && !p.known.Quick:
+	case p.gapsDue() && !p.known.Quick && (p.step == mirror.Nothing || p.step == mirror.Changes || p.step == mirror.Resync):
 		p.step = mirror.Compare
 	case p.step == mirror.Nothing && len(p.b.gaps) == 0:
 		p.o.note(func() { p.b.trouble = "" })
@@ -166,6 +167,11 @@ func (p *pass) plan(u mirror.State) {
 	}
 	p.expectNew = u.UIDNext != p.known.UIDNext || u.UIDNext == 0
 	p.empty = u.Messages == 0 && (u.UIDNext != 0 || u.Opened)
+}
+
+// gapsDue says whether what the upstream did not give is to be asked for again.
+func (p *pass) gapsDue() bool {
+	return len(p.b.gaps) > 0 && (p.asked || !p.at.Before(p.b.gapsAt))
 }
 
 // healTooOften says whether the mailbox changes its UIDVALIDITY so often that healing it must wait.
@@ -210,7 +216,7 @@ func (p *pass) commands() []upstream.Command {
 		fetch(upstream.Fetch{UIDs: everything, Open: true, Items: items, ChangedSince: p.known.ModSeq})
 	case mirror.Resync:
 		p.open.Resync = &upstream.Resync{UIDValidity: p.known.UIDValidity, ModSeq: p.known.ModSeq}
-		p.open.OnChange = p.heard
+		p.open.OnChange = p.changed
 		if p.expectNew {
 			fetch(upstream.Fetch{UIDs: tail, Open: true, Items: upstream.ItemMeta})
 		}
@@ -228,20 +234,30 @@ func (p *pass) commands() []upstream.Command {
 	return cmds
 }
 
-// heard is the callback of all commands of a pass.
+// observe notes what is heard of a message.
+func (p *pass) observe(m upstream.Message) {
+	p.maxUID = max(p.maxUID, m.UID)
+	p.modSeq = max(p.modSeq, m.ModSeq)
+	p.obs.Add(m.UID, m.Flags, m.Has&upstream.ItemFlags != 0)
+}
+
+// changed is the callback of a SELECT with QRESYNC, which is not answered yet: judge looks at its UIDVALIDITY.
+func (p *pass) changed(m upstream.Message) error {
+	p.l.touch()
+	p.observe(m)
+	return nil
+}
+
+// heard is the callback of the FETCHes of a pass. The SELECT before them has been answered.
 func (p *pass) heard(m upstream.Message) error {
 	p.l.touch()
 	if p.open.Err != nil {
 		return errStale
 	}
-	// Inside a SELECT with QRESYNC the changes may come before the UIDVALIDITY; judge looks again at the end.
-	early := p.open.Resync != nil && p.open.UIDValidity == 0
-	if p.open.UIDValidity != p.known.UIDValidity && !early && p.step != mirror.First && p.step != mirror.Heal {
+	if p.open.UIDValidity != p.known.UIDValidity && p.step != mirror.First && p.step != mirror.Heal {
 		return errStale
 	}
-	p.maxUID = max(p.maxUID, m.UID)
-	p.modSeq = max(p.modSeq, m.ModSeq)
-	p.obs.Add(m.UID, m.Flags, m.Has&upstream.ItemFlags != 0)
+	p.observe(m)
 	if m.Has&upstream.ItemMeta != upstream.ItemMeta {
 		return nil
 	}
@@ -379,16 +395,14 @@ func (p *pass) finish(ctx context.Context) error {
 		unknown = nil // everything heard of was new, and was stored as it came
 	}
 	u.Expunge = mirror.Named(rows, vanished)
-	if len(unknown) > 0 {
-		if err := p.fetchMissing(ctx, unknown); err != nil {
+	if p.step != mirror.Compare { // else census does it
+		if err := p.fetchMissing(ctx, unknown, false); err != nil {
 			return err
 		}
-	} else if p.step == mirror.Compare {
-		b.gaps = nil
 	}
 	here := uint64(b.rows) - min(uint64(b.rows), u.Expunge.Len())
 	late := p.in.beyond(sel.UIDNext) // came while the commands ran: not in the SELECT's count
-	if p.step == mirror.Compare || here != uint64(sel.Messages)+uint64(late) {
+	if p.step == mirror.Compare || here+b.gaps.Len() != uint64(sel.Messages)+uint64(late) {
 		if err := p.census(ctx, &u, late); err != nil {
 			if applyErr := p.apply(ctx, u); applyErr != nil {
 				return applyErr
@@ -403,7 +417,9 @@ func (p *pass) finish(ctx context.Context) error {
 	if p.step == mirror.Compare {
 		b.fullAt = p.at
 	}
-	b.flagsAt = p.at
+	if p.step != mirror.New {
+		b.flagsAt = p.at
+	}
 	p.o.note(func() {
 		if b.trouble = ""; len(b.gaps) > 0 {
 			b.trouble = "the upstream does not give " + plural(b.gaps.Len(), "message")
@@ -430,7 +446,7 @@ func (p *pass) readRows(ctx context.Context, need bool) ([]mirror.Row, error) {
 func (p *pass) census(ctx context.Context, u *metadata.Update, late uint32) error {
 	b := p.b
 	obs, answered, exists := &p.obs, true, p.open.Messages+late
-	if p.step != mirror.Compare {
+	if p.step != mirror.Compare || uint64(obs.Len()) != uint64(exists) {
 		open := p.l.reopen(b)
 		enum := &upstream.Enumerate{}
 		if err := p.l.do(ctx, &open.Select, enum); err != nil {
@@ -444,25 +460,20 @@ func (p *pass) census(ctx context.Context, u *metadata.Update, late uint32) erro
 		obs.AddSet(enum.UIDs)
 		answered, exists = enum.Err == nil, open.Messages
 	}
-	c, err := mirror.NewCensus(obs, answered, exists)
-	if err != nil {
-		return wrongBox{fault.As(fault.Unavailable, "compare", err)}
-	}
+	c, incomplete := mirror.NewCensus(obs, answered, exists)
 	p.loaded = false
 	rows, err := p.readRows(ctx, true)
 	if err != nil {
 		return err
 	}
-	if p.step != mirror.Compare {
-		if _, unknown := mirror.Differences(rows, obs); len(unknown) > 0 {
-			if err := p.fetchMissing(ctx, unknown); err != nil {
-				return err
-			}
-			rows = p.rows
-		} else {
-			b.gaps = nil
-		}
+	_, unknown := mirror.Differences(rows, obs)
+	if err := p.fetchMissing(ctx, unknown, incomplete == nil); err != nil {
+		return err
 	}
+	if incomplete != nil {
+		return wrongBox{fault.As(fault.Unavailable, "compare", incomplete)}
+	}
+	rows = p.rows
 	gone := mirror.Gone(rows, c)
 	if gone.Implausible && gone.UIDs.String() != b.suspect.String() {
 		b.suspect = gone.UIDs
@@ -487,6 +498,9 @@ func (p *pass) checkpoint(late uint32) *metadata.Checkpoint {
 		Messages:    sel.Messages + late,
 		ModSeq:      mirror.NextModSeq(p.known.ModSeq, sel.HighestModSeq, p.modSeq, p.l.features),
 		Synced:      p.at,
+	}
+	if p.step == mirror.New { // it did not look at changes
+		cp.ModSeq = p.known.ModSeq
 	}
 	if p.known.UIDValidity == cp.UIDValidity {
 		cp.UIDNext = max(cp.UIDNext, p.known.UIDNext)

@@ -32,19 +32,20 @@ func (o *owner) listen(ctx context.Context, good func()) error {
 	}
 	defer func() { _ = l.Close() }()
 	var state mirror.State // what is supposed: at first nothing, so that the SELECT decides
+	changed := false       // flags, or removed messages
 	for {
 		b := o.inbox()
 		if b == nil {
 			return fault.New(fault.Unavailable, "listen", "there is no INBOX yet")
 		}
 		before := b.uidNext(ctx)
-		if err := o.syncOne(ctx, l, b, state); err != nil {
+		if err := o.syncOne(ctx, l, b, state, changed); err != nil {
 			return err
 		}
 		good()
 		// What was missing before is the rounds' business.
 		if b.uidNext(ctx) != before && before != 0 {
-			if err := o.bodies(ctx, l, []*box{b}, before); err != nil {
+			if err := o.bodies(ctx, l, []*box{b}, before, false); err != nil {
 				return err
 			}
 		}
@@ -70,7 +71,8 @@ func (o *owner) listen(ctx context.Context, good func()) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if state = (mirror.State{}); news.Exists && !news.Expunge && !news.Flags {
+		changed = news.Expunge || news.Flags
+		if state = (mirror.State{}); !changed {
 			state = b.grown(ctx)
 		}
 	}
@@ -129,5 +131,5 @@ func (o *owner) lookAtWatched(ctx context.Context, l *link) error {
 	if err := o.passes(ctx, l, moved, states, false); err != nil {
 		return err
 	}
-	return o.bodies(ctx, l, moved, 0)
+	return o.bodies(ctx, l, moved, 0, false)
 }

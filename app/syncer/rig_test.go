@@ -81,7 +81,7 @@ func newRig(t testing.TB, w *world) *rig {
 	}
 	r := &rig{t: t, w: w, db: db, blobs: newMemBlobs(), acc: acc}
 	r.ports = syncer.Ports{
-		Accounts: db, Leases: db, Statuses: db, Mirror: db, Messages: db, Bodies: db, Blobs: r.blobs, Dialer: w,
+		Accounts: db, Leases: steady{db}, Statuses: steady{db}, Mirror: steady{db}, Messages: db, Bodies: steady{db}, Blobs: r.blobs, Dialer: w,
 		Secrets: plainSealer{}, Bus: new(memory.Bus), Clock: clock.System{}, Log: log,
 	}
 	r.cfg = syncer.Config{
@@ -130,6 +130,28 @@ func (r *rig) try() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	return r.m.Force(ctx, r.acc.ID, nil)
+}
+
+// until waits until the condition holds.
+func (r *rig) until(what string, ok func() bool) {
+	r.t.Helper()
+	for range 5000 {
+		if ok() {
+			return
+		}
+		time.Sleep(time.Millisecond) // there is no event to wait for: the state is another goroutine's
+	}
+	r.t.Fatalf("never: %s", what)
+}
+
+// stored is the account's status in the store.
+func (r *rig) stored() account.Status {
+	r.t.Helper()
+	s, err := r.db.Status(context.Background(), r.acc.ID)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
 }
 
 // mirrored returns the mailboxes here by name.

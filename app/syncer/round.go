@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"time"
 
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
@@ -28,7 +29,7 @@ func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) e
 	if err := o.passes(ctx, l, o.ordered(), states, asked); err != nil {
 		return err
 	}
-	return o.bodies(ctx, l, o.ordered(), 0)
+	return o.bodies(ctx, l, o.ordered(), 0, asked)
 }
 
 // list asks for the mailboxes and their counts, and brings the local list up to date. It returns what the upstream
@@ -258,17 +259,32 @@ func (o *owner) sameContent(ctx context.Context, l *link, r mirror.Rename) (bool
 	return sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && v.Same(), nil
 }
 
+// suspicion is implausibly many mailboxes that a listing did not have.
+type suspicion struct {
+	missing mirror.Missing
+	on      *link
+	at      time.Time
+}
+
 // remove removes the mailboxes that a second listing does not have either.
 func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, local []mirror.Box) ([]mailbox.ID, error) {
 	if missing.Empty() {
-		o.note(func() { o.missing = mirror.Missing{} })
+		o.note(func() { o.suspected = suspicion{} })
 		return nil, nil
 	}
 	if missing.Implausible(len(local)) {
-		// The confirmation is the next round's, behind whatever made the upstream forget its mailboxes.
+		// The confirmation must be independent: from another connection, or a poll later.
+		now := o.m.Clock.Now()
 		var before mirror.Missing
-		o.note(func() { before, o.missing, o.doubtful = o.missing, missing, true })
-		missing = before
+		o.note(func() {
+			if s := o.suspected; s.on != l || now.Sub(s.at) >= o.m.cfg.Poll {
+				before = s.missing
+				o.suspected = suspicion{missing, l, now}
+			}
+		})
+		if missing = before; missing.Empty() {
+			o.log.Warn("the upstream lists few of its mailboxes; the others are kept until it does so again")
+		}
 	}
 	if missing.Empty() {
 		return nil, nil

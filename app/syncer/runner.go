@@ -38,8 +38,8 @@ type runner struct {
 	waiting []chan error
 	watches map[mailbox.ID]int
 	// doubtful says that something implausible waits for a second look, which is to come soon.
-	doubtful bool
-	missing  mirror.Missing // implausibly many mailboxes that the last listing did not have
+	doubtful  bool
+	suspected suspicion
 }
 
 // owner is one period in which this process owns the account.
@@ -213,10 +213,10 @@ func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 		if text != "" {
 			result = fault.New(fault.Unavailable, "synchronize", text)
 		}
+		o.synced(ctx, text)
 		for _, w := range waiting {
 			w <- result
 		}
-		o.synced(ctx, text)
 		poll := o.m.cfg.Poll
 		if l.server.PollBy > 0 && !pushing {
 			poll = l.server.PollBy
@@ -256,7 +256,9 @@ func (o *owner) rest(ctx context.Context, l *link, poll time.Duration) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-o.kick:
-			return nil
+			if o.wanted() {
+				return nil
+			}
 		case <-until.C:
 			return nil
 		case <-look.C:
@@ -328,6 +330,13 @@ func (r *runner) takeWaiting() []chan error {
 	w := r.waiting
 	r.waiting = nil
 	return w
+}
+
+// wanted says whether somebody waits for a round.
+func (r *runner) wanted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiting) > 0
 }
 
 // putBack is for a round that failed: who waited for it gets the reason, at the end of the attempt.

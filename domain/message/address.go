@@ -23,14 +23,15 @@ type addressParser struct {
 	mem  []byte // what cur's fields and earlier ones are parts of
 	text []byte // the last phrase or local part read
 	list []address
-	max  int
+	most int // addresses in list before reading ends
 }
 
-// parse appends the addresses of a folded header value to list; at most max of them are read.
-func (p *addressParser) parse(list []address, value []byte, max int) []address {
+// parse appends the addresses of a folded header value to list; at most most of them are read. They are parts of p.mem,
+// which the caller empties when they are no longer needed.
+func (p *addressParser) parse(list []address, value []byte, most int) []address {
 	p.lx.s, p.lx.i, p.lx.keep = value, 0, true
-	p.list, p.max = list, len(list)+max
-	p.cur, p.mem = address{}, p.mem[:0]
+	p.list, p.most = list, len(list)+most
+	p.cur = address{}
 	if p.mem == nil {
 		p.mem = make([]byte, 0, 512)
 	}
@@ -48,7 +49,7 @@ func (p *addressParser) save(text []byte) []byte {
 }
 
 func (p *addressParser) add() {
-	if len(p.list) < p.max {
+	if len(p.list) < p.most {
 		p.list = append(p.list, p.cur)
 	}
 	p.cur = address{}
@@ -66,7 +67,7 @@ func (p *addressParser) addMailbox() {
 }
 
 func (p *addressParser) addressList() {
-	for len(p.list) < p.max {
+	for len(p.list) < p.most {
 		start := p.lx.i
 		st := p.group()
 		if st == stBad {
@@ -98,7 +99,7 @@ func (p *addressParser) group() state {
 	p.cur.mailbox = p.save(p.text)
 	p.add()
 	if st == stMore && !p.lx.at(';') {
-		for len(p.list) < p.max {
+		for len(p.list) < p.most {
 			p.mailbox()
 			if !p.lx.at(',') {
 				break
@@ -267,6 +268,7 @@ type AddressReader struct {
 // where they must be, encoded words left as they are. It is what the address search keys look at, so that comments,
 // folding and white space do not come between the words of a name or inside an address.
 func (r *AddressReader) Text(dst, value []byte) []byte {
+	r.parser.mem = r.parser.mem[:0]
 	r.list = r.parser.parse(r.list[:0], value, maxAddresses)
 	group := false
 	for i, a := range r.list {

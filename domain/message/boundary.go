@@ -123,7 +123,8 @@ func (w *Walker) match(line []byte) (at int, found bool) {
 }
 
 // boundary passes the boundary line that the window starts with, its preceding line break included, and ends what it
-// ends. part says that a part of entity i follows; otherwise i's closing boundary was found and its epilogue follows.
+// ends. part says that a part of entity i follows; otherwise i's closing boundary was found and its epilogue follows,
+// or the message ended with the line.
 func (w *Walker) boundary(at int) (i int, part, ok bool) {
 	b := w.bounds[at]
 	if !w.close(w.entities[b.entity].depth + 1) {
@@ -141,7 +142,9 @@ func (w *Walker) boundary(at int) (i int, part, ok bool) {
 	}
 	closing := bytes.HasPrefix(win[min(len(win), skip+2+len(b.text)):], dashes)
 	s.consume(skip)
-	s.skipLine()
+	if !s.skipLine() {
+		closing = true
+	}
 	if closing {
 		w.bounds = w.bounds[:at]
 	} else {

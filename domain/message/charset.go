@@ -1,6 +1,7 @@
 package message
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 	"unicode/utf8"
@@ -110,6 +111,9 @@ func (d *TextDecoder) utf8(dst, src []byte, end bool) ([]byte, int) {
 	i := 0
 	for i < len(src) {
 		start := i
+		for len(src)-i >= 8 && binary.LittleEndian.Uint64(src[i:])&0x8080808080808080 == 0 {
+			i += 8
+		}
 		for i < len(src) && src[i] < utf8.RuneSelf {
 			i++
 		}

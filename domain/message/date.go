@@ -25,7 +25,8 @@ func ParseDate(value []byte) (t time.Time, ok bool) {
 	if p.day == 0 || p.month == 0 || p.year == 0 {
 		return time.Time{}, false
 	}
-	return time.Date(p.year, time.Month(p.month), p.day, p.hour, p.minute, p.second, 0, time.FixedZone("", p.zone*60)), true
+	zone := time.FixedZone("", p.zone*60)
+	return time.Date(p.year, time.Month(p.month), p.day, p.hour, p.minute, p.second, 0, zone), true
 }
 
 func dateGap(c byte) bool {

@@ -30,8 +30,11 @@ func NewDecoder(encoding string) (d Decoder, ok bool) {
 
 type identity struct{}
 
+// Decode implements Decoder.
 func (identity) Decode(dst, src []byte) []byte { return append(dst, src...) }
-func (identity) Flush(dst []byte) []byte       { return dst }
+
+// Flush implements Decoder.
+func (identity) Flush(dst []byte) []byte { return dst }
 
 // base64Decoder skips what is not in the alphabet (RFC 2045 section 6.8) and stops at padding.
 type base64Decoder struct {
@@ -50,6 +53,7 @@ var base64Values = func() (t [256]int8) {
 	return t
 }()
 
+// Decode implements Decoder.
 func (d *base64Decoder) Decode(dst, src []byte) []byte {
 	if d.done {
 		return dst
@@ -99,6 +103,7 @@ func (d *base64Decoder) rest(dst []byte) []byte {
 	return dst
 }
 
+// Flush implements Decoder.
 func (d *base64Decoder) Flush(dst []byte) []byte {
 	dst = d.rest(dst)
 	*d = base64Decoder{}
@@ -113,6 +118,7 @@ type qpDecoder struct {
 // maxHeld bounds white space that may be dropped; a longer run is content.
 const maxHeld = 1 << 10
 
+// Decode implements Decoder.
 func (d *qpDecoder) Decode(dst, src []byte) []byte {
 	for len(src) > 0 {
 		if len(d.held) > 0 {
@@ -190,6 +196,7 @@ func (d *qpDecoder) escape(dst []byte, c byte) []byte {
 	return d.octet(dst, c)
 }
 
+// Flush implements Decoder.
 func (d *qpDecoder) Flush(dst []byte) []byte {
 	if len(d.held) > 0 && d.held[0] == '=' {
 		if len(d.held) == 2 && hexValue(d.held[1]) >= 0 {
@@ -234,6 +241,7 @@ type decodedReader struct {
 	err  error
 }
 
+// Read implements io.Reader.
 func (r *decodedReader) Read(p []byte) (int, error) {
 	for r.next == len(r.out) {
 		if r.err != nil {

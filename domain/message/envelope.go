@@ -1,5 +1,7 @@
 package message
 
+import "bytes"
+
 // The fields of an envelope, in the order of RFC 9051 section 7.5.2.
 const (
 	envDate = iota
@@ -47,12 +49,12 @@ func (c *composer) appendEnvelope(dst []byte, fields *[envFields]span) []byte {
 	for f := envFrom; f <= envBcc; f++ {
 		dst = append(dst, ' ')
 		start := len(dst)
-		any := false
+		found := false
 		if fields[f].set() {
-			dst, any = c.appendAddresses(dst, c.value(fields[f]))
+			dst, found = c.appendAddresses(dst, c.value(fields[f]))
 		}
 		switch {
-		case any:
+		case found:
 		case f == envSender || f == envReplyTo:
 			dst = append(dst, dst[from[0]:from[1]]...)
 		default:
@@ -69,9 +71,13 @@ func (c *composer) appendEnvelope(dst []byte, fields *[envFields]span) []byte {
 	return append(dst, ')')
 }
 
-// appendAddresses appends a list of addresses; any is false, and nothing appended, where the value has none.
-func (c *composer) appendAddresses(dst, value []byte) (_ []byte, any bool) {
-	c.list = c.addresses.parse(c.list[:0], value, maxAddresses-c.addressed)
+// appendAddresses appends the addresses of the values of a field, which NULs separate; found is false, and nothing
+// appended, where there are none.
+func (c *composer) appendAddresses(dst, values []byte) (_ []byte, found bool) {
+	c.list, c.addresses.mem = c.list[:0], c.addresses.mem[:0]
+	for value := range bytes.SplitSeq(values, []byte{0}) {
+		c.list = c.addresses.parse(c.list, value, maxAddresses-c.addressed-len(c.list))
+	}
 	c.addressed += len(c.list)
 	if len(c.list) == 0 {
 		return dst, false

@@ -94,7 +94,7 @@ func TestAddresses(t *testing.T) {
 
 func TestAddressText(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
-		{"Foo\r\n Bar <a@b>, c@d (N. N.)", `Foo Bar <a@b>, "N. N." <c@d>`},
+		{"Foo\r\n Bar <a@b>, c@d (N. N.)", `"Foo Bar" <a@b>, "N. N." <c@d>`},
 		{`O'Brien <o.b@x>`, `O'Brien <o.b@x>`},
 		{`=?utf-8?q?a_b?= <@r:a b@c>`, `=?utf-8?q?a_b?= <@r:a@SYNTAX_ERROR>`},
 		{`g: a@b, "x y"@c;, d@e`, `g: <a@b>, <"x y"@c>;, <d@e>`},

@@ -9,9 +9,12 @@ type Fragments struct {
 	Envelope      []byte // RFC 9051 section 7.5.2, "ENVELOPE"
 	Body          []byte // the non-extensible form of BODYSTRUCTURE
 	BodyStructure []byte
-	Headers       []byte // the raw lines of the header fields in CommonFields, in the message's order, each with CRLF
-	Preview       []byte // UTF-8, at most 200 characters (RFC 8970), not wire syntax
-	Parts         []byte // the encoded part index: see Index
+	// Headers is the raw lines of the header fields in CommonFields, in the message's order, byte for byte. It is empty
+	// where the message has none of them, and where they are more than is stored: then the message's own header is to
+	// be read (Index.Section).
+	Headers []byte
+	Preview []byte // UTF-8, at most 200 characters (RFC 8970), not wire syntax; empty but not nil where there is no text
+	Parts   []byte // the encoded part index: see Index
 }
 
 // Identity is what names a message before its body is known: computed from metadata that every upstream gives.

@@ -157,7 +157,8 @@ func (h *htmlText) end(dst []byte) []byte {
 
 // reference goes on with a character reference; done is true when it had ended before c.
 func (h *htmlText) reference(dst *[]byte, c byte) (done bool) {
-	if (c == '#' && len(h.token) == 0 || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z') && len(h.token) < maxToken {
+	fits := c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '#' && len(h.token) == 0
+	if fits && len(h.token) < maxToken {
 		h.token = append(h.token, c)
 		return false
 	}

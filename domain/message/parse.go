@@ -88,13 +88,13 @@ func (c *composer) keep(value []byte) span {
 	return span{int32(off) + 1, int32(len(c.arena) - off)}
 }
 
-// join keeps two address lists as one.
+// join keeps two address lists as one span, with a NUL, which values do not contain, between them.
 func (c *composer) join(first span, value []byte) span {
 	off := len(c.arena)
 	if off+int(first.len)+1+len(value) > maxArena {
 		return first
 	}
-	c.arena = append(append(c.arena, c.value(first)...), ',')
+	c.arena = append(append(c.arena, c.value(first)...), 0)
 	c.keep(value)
 	return span{int32(off) + 1, int32(len(c.arena) - off)}
 }
@@ -155,7 +155,8 @@ func (c *composer) Field(e *Entity, f Field) bool {
 		return true // not a field
 	}
 	if i := contentField(f.Name); i >= 0 {
-		if s := &n.content[i]; !s.set() || i == cfDisposition && !c.hasParams(*s) {
+		s := &n.content[i]
+		if !s.set() || i == cfDisposition && !c.hasParams(*s) || i == cfEncoding && parseEncoding(c.value(*s)) == "" {
 			*s = c.keep(f.Value)
 		}
 	} else if n.envelope >= 0 {
@@ -189,7 +190,7 @@ func (c *composer) Start(e *Entity) bool {
 	n := c.node(e)
 	n.kind, n.body, n.encoding = e.Kind, e.Body, e.Encoding
 	n.global = e.Kind == Enclosing && e.Subtype == "global"
-	n.opaque = e.Kind == Leaf && (e.Type == "multipart" || e.Type == "message" && (e.Subtype == "rfc822" || e.Subtype == "global"))
+	n.opaque = e.Kind == Leaf && e.compound()
 	if !e.MIME {
 		n.content = [contentFields]span{}
 	}
@@ -226,6 +227,7 @@ func (c *composer) fragments() Fragments {
 	var f Fragments
 	c.out = c.appendEnvelope(c.out[:0], &c.envelopes[0])
 	env := len(c.out)
+	c.addressed = 0
 	c.out = c.appendStructure(c.out, 0, false)
 	body := len(c.out)
 	c.addressed = 0

@@ -67,7 +67,7 @@ func TestSection(t *testing.T) {
 		return string(raw[bytes.Index(raw, crlfed(mark)):])
 	}
 	upTo := func(s, mark string) string { return s[:strings.Index(s, mark)] }
-	enclosed := upTo(after("Subject: enclosed"), "\r\n--A\r\n")
+	enclosed := upTo(after("Subject: enclosed"), "--A\r\n") // with the line break after its closing boundary
 	for _, tt := range []struct {
 		path string
 		kind SectionKind

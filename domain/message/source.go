@@ -32,9 +32,9 @@ func (s *source) reset(r io.Reader, size int64) {
 // window returns the unconsumed bytes; they are valid until the next fill.
 func (s *source) window() []byte { return s.buf[s.start:s.end] }
 
-// fill adds bytes to the window, moving it to the front of the buffer and growing the buffer up to limit when it is full.
-// It returns false when nothing was added: the reader has ended, or the buffer has reached limit. The two octets before
-// the window stay, so that a consumed line break can be taken back.
+// fill adds bytes to the window, moving it to the front of the buffer and growing the buffer up to limit when it is
+// full. It returns false when nothing was added: the reader has ended, or the buffer has reached limit. The two octets
+// before the window stay, so that a consumed line break can be taken back.
 func (s *source) fill(limit int) bool {
 	if s.eof {
 		return false
@@ -83,17 +83,17 @@ func (s *source) consume(n int) {
 	s.off += int64(n)
 }
 
-// skipLine passes everything up to and with the next line feed.
-func (s *source) skipLine() {
+// skipLine passes everything up to and with the next line feed; it returns false when the message ended before one.
+func (s *source) skipLine() bool {
 	for {
 		w := s.window()
 		if i := bytes.IndexByte(w, '\n'); i >= 0 {
 			s.consume(i + 1)
-			return
+			return true
 		}
 		s.consume(len(w))
 		if !s.fill(bufferSize) {
-			return
+			return false
 		}
 	}
 }

@@ -60,6 +60,8 @@ body
 		`(` + plainBody + `0 0 NIL NIL NIL NIL) "mixed" ("boundary" "x") NIL NIL NIL)`},
 	{"multipart", "Content-Type: multipart/mixed; boundary=x\n\npre\n--x\n\na\n\n--x\nContent-Type: a/b\n\nc\n--x--\nepi\n",
 		`(` + plainBody + `3 1 NIL NIL NIL NIL)("a" "b" NIL NIL NIL "7bit" 1 NIL NIL NIL NIL) "mixed" ("boundary" "x") NIL NIL NIL)`},
+	{"message that ends with a boundary", "Content-Type: multipart/mixed; boundary=x\n\n--x\n\na\n--x",
+		`(` + plainBody + `1 0 NIL NIL NIL NIL) "mixed" ("boundary" "x") NIL NIL NIL)`},
 	{"no closing boundary", "Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=b\n\n" +
 		"--b\n\nx\n--a\n\ny\n",
 		`((` + plainBody + `1 0 NIL NIL NIL NIL) "mixed" ("boundary" "b") NIL NIL NIL)(` +

@@ -248,6 +248,7 @@ func (w *Walker) field(i int, f Field) bool {
 	e := &w.entities[i]
 	w.steps++
 	switch {
+	case f.Value == nil: // not a field
 	case len(f.Name) == 12 && equalFold(f.Name, "MIME-Version"):
 		e.MIME = true
 	case len(f.Name) == 12 && equalFold(f.Name, "Content-Type"):
@@ -295,20 +296,20 @@ func (w *Walker) settle(e *Entity) {
 	if (!e.seen || !e.MIME) && e.Parent >= 0 && w.entities[e.Parent].digest {
 		e.Type, e.Subtype = "message", "rfc822"
 	}
-	switch {
-	case e.Type == "multipart":
-		e.Kind, e.digest = Multipart, e.Subtype == "digest"
-	case e.Type == "message" && (e.Subtype == "rfc822" || e.Subtype == "global"):
-		e.Kind = Enclosing
-	default:
+	if !e.compound() || e.depth >= maxDepth || len(w.entities) >= maxParts {
 		return
 	}
-	if e.depth >= maxDepth || len(w.entities) >= maxParts {
-		e.Kind, e.digest = Leaf, false
-		w.pending = nil
+	if e.Type == "message" {
+		e.Kind = Enclosing
+		return
 	}
-	if e.Kind == Multipart && w.pending != nil {
+	e.Kind, e.digest = Multipart, e.Subtype == "digest"
+	if w.pending != nil {
 		w.bounds = append(w.bounds, boundary{text: w.pending, entity: e.Index})
-		w.pending = nil
 	}
+}
+
+// compound says whether entities of this type are taken apart.
+func (e *Entity) compound() bool {
+	return e.Type == "multipart" || e.Type == "message" && (e.Subtype == "rfc822" || e.Subtype == "global")
 }

@@ -106,8 +106,8 @@ func Backoff(n int, low, high time.Duration, random float64) time.Duration {
 	return time.Duration(random * float64(bound))
 }
 
-// unstableAfter is how many times a mailbox's UIDVALIDITY may change in a row before it counts as unstable.
-const unstableAfter = 3
+// unstableAfter is how many times a day a mailbox's UIDVALIDITY may change before it counts as unstable.
+const unstableAfter = 8
 
 // HealDelay returns how long to wait before healing again a mailbox whose UIDVALIDITY changed heals times within a
 // day: the first few are healed at once, a server that changes it at every session costs one full look an hour.

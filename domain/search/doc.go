@@ -1,8 +1,8 @@
 // Package search holds what a SEARCH asks (a query tree) and decides whether a message matches.
 //
 // Text is compared as RFC 5051's i;unicode-casemap does, which RFC 5255 makes the default comparator of IMAP: each
-// character in title case, then decomposed. So case does not count, "e" is found in "é" (whose decomposition begins with
-// it), and "é" is not found in "e". Needles are substrings of the decoded text.
+// character in title case, then decomposed. So case does not count, "e" is found in "é" (whose decomposition begins
+// with it), and "é" is not found in "e". Needles are substrings of the decoded text.
 //
 // Invariants:
 //  1. A message is opened only when its row and its stored header lines leave the answer open, and read once, however

@@ -47,6 +47,9 @@ type conn struct {
 	readErr error           // a command could not read its continuation
 }
 
+// gonePatience is how long commands may go on when the client sends nothing more.
+const gonePatience = time.Second
+
 // extensions is a set of what ENABLE enables.
 type extensions struct{ bits atomic.Uint32 }
 
@@ -180,7 +183,6 @@ func (c *conn) startTLS() bool {
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.log.Info("TLS handshake failed", "err", err)
-		c.end("TLS handshake failed")
 		return false
 	}
 	c.tls, c.rd = true, t
@@ -252,7 +254,10 @@ func (c *conn) lost(err error) {
 			c.bye("Autologout; idle for too long")
 		}
 	default:
-		// The client is gone: nobody waits for the answers.
-		c.cancel()
+		// The client is gone and nobody waits for the answers; or it only closed its side and reads on. Writing tells,
+		// but what waits for the upstream does not write.
+		t := time.AfterFunc(gonePatience, c.cancel)
+		c.jobs.wait()
+		t.Stop()
 	}
 }

@@ -168,26 +168,24 @@ type fakeSession struct {
 func (s *fakeSession) User() string { return s.user }
 func (s *fakeSession) Close()       {}
 
+// fakeMatch matches by the set of places in name that a pattern's beginning can reach.
 func fakeMatch(pattern, name string) bool {
+	at := map[int]bool{0: true}
 	for i := range len(pattern) {
-		switch pattern[i] {
-		case '*', '%':
-			for k := 0; k <= len(name); k++ {
-				if fakeMatch(pattern[i+1:], name[k:]) {
-					return true
+		next := map[int]bool{}
+		for k := range at {
+			switch {
+			case pattern[i] == '*' || pattern[i] == '%':
+				for next[k] = true; k < len(name) && (pattern[i] == '*' || name[k] != '/'); k++ {
+					next[k+1] = true
 				}
-				if k < len(name) && pattern[i] == '%' && name[k] == '/' {
-					break
-				}
+			case k < len(name) && name[k] == pattern[i]:
+				next[k+1] = true
 			}
-			return false
 		}
-		if name == "" || name[0] != pattern[i] {
-			return false
-		}
-		name = name[1:]
+		at = next
 	}
-	return name == ""
+	return at[len(name)]
 }
 
 func (s *fakeSession) List(_ context.Context, r session.ListRequest) ([]session.Listed, error) {

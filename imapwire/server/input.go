@@ -9,8 +9,9 @@ import (
 	"imapped/imapwire/syntax"
 )
 
-// fill reads once from the client. Before it waits, it sends what has been collected.
-func (c *conn) fill() error {
+// fill reads once from the client: for the next command, or for what a running one waits for. Before it waits, it sends
+// what has been collected.
+func (c *conn) fill(next bool) error {
 	if err := c.out.flush(); err != nil {
 		return err
 	}
@@ -31,7 +32,7 @@ func (c *conn) fill() error {
 			continue
 		}
 		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() && c.jobs.busy() && c.ending() == "" && !c.fr.InFrame() {
+		if errors.As(err, &timeout) && timeout.Timeout() && next && c.jobs.busy() && c.ending() == "" && !c.fr.InFrame() {
 			continue // not idle: an answer is on its way
 		}
 		return err
@@ -64,7 +65,7 @@ func (c *conn) next() (syntax.Event, error) {
 		if err != nil || ev != syntax.NeedData {
 			return ev, err
 		}
-		if err := c.fill(); err != nil {
+		if err := c.fill(true); err != nil {
 			return 0, err
 		}
 	}
@@ -86,7 +87,7 @@ func (c *conn) line() (line []byte, ok bool, err error) {
 		case ev == syntax.EventReject:
 			return nil, false, nil
 		}
-		if err := c.fill(); err != nil {
+		if err := c.fill(false); err != nil {
 			return nil, false, err
 		}
 	}

@@ -67,13 +67,17 @@ func (ts *testServer) listen(t testing.TB, mode Mode) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := ts.Serve(context.Background(), l, mode); err != nil {
+		if err := ts.Serve(ctx, l, mode); err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	t.Cleanup(wg.Wait)
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
 	return l.Addr().String()
 }
 

@@ -7,8 +7,8 @@
 //  2. No input makes this package panic, and no number that the peer sends is turned into memory before as many bytes
 //     have arrived. Everything that grows is bounded by Limits.
 //  3. What a Command or a Frame refers to lives in the framer's buffer (or in the Command's own arenas) until the frame
-//     is released: by Framer.Release or by the next Framer.Next. Whatever outlives that is copied first: String.Clone,
-//     Frame.CopyFrom. Under the build tag "invariants" released bytes are overwritten.
+//     is released: by Framer.Release, or by the next Framer.Next or Framer.Reserve. Whatever outlives that is copied
+//     first: String.Clone, Frame.CopyFrom. Under the build tag "invariants" released octets are overwritten.
 //  4. The number of octets that a frame takes from the stream depends only on its literal headers, never on whether its
 //     grammar, its size or its meaning were accepted: the rest of a refused frame is never read as another command.
 //     The one exception is the protocol's own: a synchronizing literal that was not asked for is not part of the stream.

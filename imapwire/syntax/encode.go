@@ -99,7 +99,8 @@ func IsAtom[S Octets](s S) bool {
 			return false
 		}
 	}
-	return len(s) > 0 && !(len(s) == 3 && s[0]|0x20 == 'n' && s[1]|0x20 == 'i' && s[2]|0x20 == 'l')
+	isNIL := len(s) == 3 && s[0]|0x20 == 'n' && s[1]|0x20 == 'i' && s[2]|0x20 == 'l'
+	return len(s) > 0 && !isNIL
 }
 
 // AppendMailbox appends a mailbox name, given in UTF-8: in modified UTF-7 as long as the client has not enabled UTF-8

@@ -160,6 +160,7 @@ type Framer struct {
 	state   framerState
 	reason  Reason
 	cut     bool  // of the line being dropped, the beginning is gone
+	plain   bool  // the line being dropped has no literal header, whatever it ends with
 	dropped int64 // octets of a rejected frame that are gone
 	kept    []byte
 	frame   Frame
@@ -263,7 +264,7 @@ func (f *Framer) Release() {
 		lits = nil
 	}
 	f.frame = Frame{Lits: lits}
-	f.kept, f.reason, f.dropped, f.cut = nil, ReasonNone, 0, false
+	f.kept, f.reason, f.dropped, f.cut, f.plain = nil, ReasonNone, 0, false, false
 	f.base, f.state = f.tail, stLine
 	f.end, f.line, f.scan = f.base, f.base, f.base
 	f.resetIfEmpty()

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"errors"
 	"io"
 	"sync"
 )
@@ -126,7 +127,7 @@ func (r *LiteralReader) direct(p []byte) (int, error) {
 	}
 	n, err := r.conn.Read(p)
 	r.framer.left -= uint64(n)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 		if r.framer.left > 0 {
 			err = io.ErrUnexpectedEOF
@@ -135,7 +136,7 @@ func (r *LiteralReader) direct(p []byte) (int, error) {
 	return n, err
 }
 
-// Close gives up the rest of the literal: the framer will drop it and go on with the frame.
+// Close gives up the rest of the literal: the framer will drop it and go on with the frame, without an EventLiteralEnd.
 func (r *LiteralReader) Close() error {
 	if !r.done {
 		r.done, r.chunk = true, nil

@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -85,7 +86,10 @@ func (s *slowFramer) frame() bool {
 		text, full, ok := s.line()
 		if full > limit {
 			data = append(data, s.in[s.pos:s.pos+limit]...)
-			return s.drain(reason, data)
+			if s.dir == Responses && first && slowText(s.in[s.pos:s.pos+full]) {
+				return s.drainText(reason, data)
+			}
+			return s.drainFrom(reason, data, 0)
 		}
 		if !ok {
 			return false
@@ -162,7 +166,20 @@ func (s *slowFramer) afterRefusal(r Reason, data []byte, lit Literal) bool {
 	return s.drainFrom(r, data, int64(lit.Size))
 }
 
-func (s *slowFramer) drain(r Reason, data []byte) bool { return s.drainFrom(r, data, 0) }
+// drainText drops one line that ends in free text.
+func (s *slowFramer) drainText(r Reason, data []byte) bool {
+	_, full, ok := s.line()
+	if ok {
+		full++
+	}
+	if int64(full) > s.lim.Discard {
+		return s.die(r)
+	}
+	if s.pos += full; ok {
+		s.reject(r, data)
+	}
+	return ok
+}
 
 // drainFrom drops lines and literals to the end of the frame.
 func (s *slowFramer) drainFrom(r Reason, data []byte, dropped int64) bool {
@@ -234,7 +251,11 @@ func runFramer(dir Direction, lim Limits, in []byte, next func(left int) int) []
 	for {
 		ev, err := f.Next()
 		if err != nil {
-			add("error %v", err.(StreamError).Reason)
+			var se StreamError
+			if !errors.As(err, &se) {
+				add("%v is no StreamError", err)
+			}
+			add("error %v", se.Reason)
 			return log
 		}
 		switch ev {

@@ -156,8 +156,10 @@ func (f *Framer) nextLine(raw bool) (ev Event, more bool) {
 	if f.base+f.lim.Command < limit {
 		limit, reason = f.base+f.lim.Command, ReasonCommand
 	}
+	plain := raw || f.dir == Responses && f.line == f.base && isText(f.buf[f.base:stop])
 	if stop > limit {
 		f.reject(reason, limit-f.base)
+		f.plain = plain
 		f.base, f.scan, f.state, f.cut = f.line, f.line, stDrainLine, false
 		return NeedData, true
 	}
@@ -165,7 +167,7 @@ func (f *Framer) nextLine(raw bool) (ev Event, more bool) {
 		f.scan = stop
 		return NeedData, false
 	}
-	if !raw && !(f.dir == Responses && f.line == f.base && isText(f.buf[f.base:lf])) {
+	if !plain {
 		lit, found := literalHeader(f.buf[f.line:lf], false)
 		switch found {
 		case headerBad:
@@ -271,7 +273,11 @@ func (f *Framer) drainLine() (ev Event, more bool) {
 		line, f.cut = line[over:], true
 	}
 	f.base, f.end, f.scan = lf+1, lf+1, lf+1
-	lit, found := literalHeader(line, f.cut)
+	var lit Literal
+	var found headerFound
+	if !f.plain {
+		lit, found = literalHeader(line, f.cut)
+	}
 	lit.NonSync = lit.NonSync || f.dir == Responses
 	if found == headerBad && lit.NonSync {
 		f.err = StreamError{ReasonLiteralNumber}
@@ -348,7 +354,8 @@ func isText(line []byte) bool {
 	if !ok {
 		return true // tagged, a continuation request, or no response at all
 	}
-	word, _, _ := bytes.Cut(bytes.TrimSuffix(rest, []byte("\r")), []byte(" "))
+	rest = bytes.TrimSuffix(rest[:min(len(rest), len("PREAUTH "))], []byte("\r"))
+	word, _, _ := bytes.Cut(rest, []byte(" "))
 	for _, name := range [...]string{"OK", "NO", "BAD", "BYE", "PREAUTH"} {
 		if EqualFold(word, name) {
 			return true

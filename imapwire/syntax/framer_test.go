@@ -159,6 +159,25 @@ func TestFramerDoesNotAllocateAhead(t *testing.T) {
 	}
 }
 
+// Inline literals count for the whole command: several that are small enough each are not accepted together.
+func TestFramerInlineWithinCommand(t *testing.T) {
+	lim := PreAuth()
+	lim.Command, lim.LiteralInline = 100, 60
+	f := NewFramer(Commands, lim, nil)
+	in := []byte("A1 LOGIN {50+}\r\n" + strings.Repeat("u", 50) + " {27+}\r\n" + strings.Repeat("p", 27) + "\r\nA2 NOOP\r\n")
+	if ev := feed(t, f, &in); ev != EventLiteral || !f.Inline() {
+		t.Fatalf("event %d", ev)
+	}
+	if ev := feed(t, f, &in); ev != EventLiteral || f.Inline() {
+		t.Fatalf("event %d: 16+50+8+27 octets accepted", ev)
+	}
+	f.Refuse()
+	if ev := feed(t, f, &in); ev != EventReject {
+		t.Fatalf("event %d", ev)
+	}
+	wantEvent(t, f, &in, EventFrame, "A2 NOOP")
+}
+
 func TestFramerLongLine(t *testing.T) {
 	lim := PreAuth()
 	f := NewFramer(Commands, lim, nil)
@@ -227,6 +246,35 @@ func TestFramerNextLine(t *testing.T) {
 	}
 }
 
+// A line that no literal is looked for in is dropped alone, also when it is too long.
+func TestFramerLongPlainLines(t *testing.T) {
+	long := strings.Repeat("x", PreAuth().Line) + " {20+}\r\n"
+	f := NewFramer(Commands, PreAuth(), nil)
+	in := []byte(long + "A1 NOOP\r\n")
+	for {
+		ev, err := f.NextLine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev == EventReject {
+			break
+		}
+		n := copy(f.Reserve(), in)
+		f.Commit(n)
+		in = in[n:]
+	}
+	wantEvent(t, f, &in, EventFrame, "A1 NOOP")
+
+	f = NewFramer(Responses, PreAuth(), nil)
+	in = []byte("* NO " + long + "* 1 EXISTS\r\n* LIST " + long + strings.Repeat("y", 20) + "\r\n* 2 EXISTS\r\n")
+	for _, want := range []string{"* 1 EXISTS", "* 2 EXISTS"} {
+		if ev := feed(t, f, &in); ev != EventReject || f.Reason() != ReasonLine {
+			t.Fatalf("event %d, %v", ev, f.Reason())
+		}
+		wantEvent(t, f, &in, EventFrame, want)
+	}
+}
+
 func TestFramerResponses(t *testing.T) {
 	f := NewFramer(Responses, Upstream(), nil)
 	in := []byte("* OK it ends in {3}\r\n* 1 FETCH (BODY[] {5}\r\nhello BODY[1] {3}\r\nabc FLAGS ())\r\n+ {2}\r\nA1 NO x {9}\r\nhm {1}\r\n")
@@ -289,7 +337,7 @@ func TestLiteralReader(t *testing.T) {
 		if err != nil || !bytes.Equal(got, body) {
 			t.Fatalf("%s: %d octets, %v", name, len(got), err)
 		}
-		if n, err := r.Read(make([]byte, 10)); n != 0 || err != io.EOF {
+		if n, err := r.Read(make([]byte, 10)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Fatalf("%s: read after the end: %d, %v", name, n, err)
 		}
 		if next() != EventLiteral || !f.Stream() {
@@ -333,6 +381,23 @@ func TestFramerHoldsNothingWhenIdle(t *testing.T) {
 	f.Release()
 	if f.box != nil || &f.buf[:1][0] != &f.small[0] || f.kept != nil {
 		t.Error("a buffer is held")
+	}
+}
+
+// A command with a literal that was dropped is not in the grammar.
+func TestParseSkipped(t *testing.T) {
+	f := NewFramer(Commands, PostAuth(), nil)
+	in := []byte("A1 LOGIN {3+}\r\njoe x\r\n")
+	if ev := feed(t, f, &in); ev != EventLiteral {
+		t.Fatalf("event %d", ev)
+	}
+	f.Skip()
+	if ev := feed(t, f, &in); ev != EventFrame {
+		t.Fatalf("event %d", ev)
+	}
+	var c Command
+	if err := (&Parser{Limits: PostAuth()}).Parse(f.Frame(), &c); err == nil {
+		t.Errorf("accepted: %+v", c.Login)
 	}
 }
 

@@ -39,7 +39,7 @@ func PostAuth() Limits {
 	return Limits{
 		Line: 64 << 10, Command: 512 << 10,
 		LiteralInline: 64 << 10, LiteralStream: 128 << 20, LiteralNonSync: 128 << 20, Discard: 256 << 20,
-		Literals: 256, Ranges: 16 << 10, Keys: 1024, Depth: 32, Items: 256, Parts: 64, Fields: 512, Flags: 512,
+		Literals: 80, Ranges: 16 << 10, Keys: 1024, Depth: 32, Items: 256, Parts: 64, Fields: 512, Flags: 512,
 		Args: 512, Messages: 64,
 	}
 }

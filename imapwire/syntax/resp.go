@@ -187,7 +187,7 @@ type FetchData struct {
 	ModSeq   uint64
 	EmailID  []byte
 	ThreadID []byte
-	// Gmail's own: X-GM-MSGID, X-GM-THRID, X-GM-LABELS.
+	// Gmail's own identifiers of message and thread, and its labels.
 	GmailMessage uint64
 	GmailThread  uint64
 	GmailLabels  [][]byte

@@ -180,7 +180,7 @@ func readResponses(stream []byte, step, inline int, lim Limits) (lines []string,
 			room := rr.Framer().Reserve()
 			n, err := src.Read(room[:min(step, len(room))])
 			if err != nil {
-				return lines, nil
+				return lines, nil //nolint:nilerr // the stream is at its end
 			}
 			rr.Framer().Commit(n)
 			continue
@@ -206,7 +206,6 @@ func (s stepReader) Read(p []byte) (int, error) { return s.r.Read(p[:min(len(p),
 // transcript is a recorded piece of a server's side: lines that begin with "S: " are the server's, with CRLF added,
 // "S- " without it; \xNN, \r, \n and \\ stand for octets. "E: " is what they are parsed as.
 type transcript struct {
-	head   []string
 	stream []byte
 	want   []string
 }

@@ -55,9 +55,10 @@ func (c *bodyContext) scan(text []byte) {
 	for i := 0; i < len(text); i++ {
 		switch ch := text[i]; {
 		case c.quoted:
-			if ch == '\\' {
+			switch ch {
+			case '\\':
 				i++
-			} else if ch == '"' {
+			case '"':
 				c.quoted = false
 				if !c.bracket {
 					start, c.body = i+1, false

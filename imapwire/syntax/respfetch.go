@@ -86,7 +86,7 @@ func (s *respScan) fetchItem(f *FetchData, stream int64) bool {
 		var ok bool
 		f.GmailMessage, ok = s.number(math.MaxUint64)
 		s.have(f, HasGmailMessage, ok)
-	case EqualFold(name, "X-GM-THRID"):
+	case EqualFold(name, "X-GM-THRID"): //nolint:misspell // that is its name
 		var ok bool
 		f.GmailThread, ok = s.number(math.MaxUint64)
 		s.have(f, HasGmailThread, ok)
@@ -128,10 +128,10 @@ func (s *respScan) itemName() []byte {
 }
 
 // wrappedNumber reads a number that stands in parentheses, or should.
-func (s *respScan) wrappedNumber(max uint64) (uint64, bool) {
+func (s *respScan) wrappedNumber(limit uint64) (uint64, bool) {
 	wrapped := s.take('(')
 	s.sp()
-	n, ok := s.number(max)
+	n, ok := s.number(limit)
 	if wrapped {
 		for s.sp(); !s.end() && s.peek() != ')'; s.sp() {
 			ok = false

@@ -8,10 +8,10 @@ func (s *respScan) list(l *ListData) {
 	s.sp()
 	l.Delimiter = s.delimiter()
 	s.sp()
-	switch c := s.peek(); {
-	case c == '"':
+	switch s.peek() {
+	case '"':
 		l.Name, _ = s.str()
-	case c == '{' || c == '~':
+	case '{', '~':
 		if lit, ok := s.literal(); ok {
 			l.Name = s.octets(lit)
 		} else {

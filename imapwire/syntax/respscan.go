@@ -78,16 +78,16 @@ func (s *respScan) word() []byte {
 	return s.b[start:s.i]
 }
 
-// number reads a non-negative number. Negative numbers are 0, fractions are cut off and numbers beyond max are max;
+// number reads a non-negative number. Negative numbers are 0, fractions are cut off, numbers beyond limit are limit;
 // ok is false for all three but the fraction, and when there is no number.
-func (s *respScan) number(max uint64) (n uint64, ok bool) {
+func (s *respScan) number(limit uint64) (n uint64, ok bool) {
 	negative := s.take('-')
 	start := s.i
 	ok = true
 	for ; s.i < len(s.b) && isDigit(s.b[s.i]); s.i++ {
 		d := uint64(s.b[s.i] - '0')
-		if n > (max-d)/10 {
-			n, ok = max, false
+		if n > (limit-d)/10 {
+			n, ok = limit, false
 			for s.i < len(s.b) && isDigit(s.b[s.i]) {
 				s.i++
 			}

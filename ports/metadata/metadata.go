@@ -60,9 +60,10 @@ type Fence struct {
 
 // Leases gives each account one owner at a time.
 type Leases interface {
-	// Acquire takes the account's lease until now+ttl; fault.Conflict while another owner holds it.
+	// Acquire takes the account's lease until now+ttl; fault.Conflict while another owner holds it. The owner that
+	// holds it may ask again and keeps its token.
 	Acquire(ctx context.Context, id account.ID, owner string, now time.Time, ttl time.Duration) (Fence, error)
-	// Renew prolongs the lease; fault.Conflict when it was lost.
+	// Renew prolongs the lease, also a late one that nobody took meanwhile; fault.Conflict when it was lost.
 	Renew(ctx context.Context, f Fence, now time.Time, ttl time.Duration) error
 	// Release gives the lease up; a lost one is no error.
 	Release(ctx context.Context, f Fence) error
@@ -74,7 +75,8 @@ type Mailboxes interface {
 	Mailboxes(ctx context.Context, acc account.ID) ([]mailbox.Info, error)
 	Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (mailbox.Info, error)
 	// ClaimRecent makes the messages below upTo no longer recent for others and returns the UID from which on they
-	// were recent until now: at or above it and below upTo they are the caller's. It raises no mod-sequence.
+	// were recent until now: at or above it and below upTo they are the caller's. It raises no mod-sequence. An upTo
+	// above UIDNEXT counts as UIDNEXT.
 	ClaimRecent(ctx context.Context, acc account.ID, id mailbox.ID, upTo mailbox.UID) (mailbox.UID, error)
 }
 
@@ -131,7 +133,8 @@ type Mirror interface {
 	SaveMailbox(ctx context.Context, f Fence, m Mirrored) (Mirrored, error)
 	// RemoveMailbox removes a mailbox and its messages. Its name may be used again, with a higher UIDVALIDITY.
 	RemoveMailbox(ctx context.Context, f Fence, id mailbox.ID) error
-	// UpstreamRows calls fn for each message in the order of local UIDs, read at one moment.
+	// UpstreamRows calls fn for each message in the order of local UIDs, read at one moment. fn must not wait for a
+	// network and must not call the store, which may hold a connection meanwhile.
 	UpstreamRows(ctx context.Context, acc account.ID, id mailbox.ID, fn func(UpstreamRow) error) error
 	// Apply changes one mailbox. An Update that changes no row raises no mod-sequence.
 	Apply(ctx context.Context, f Fence, u Update) (Applied, error)
@@ -140,16 +143,18 @@ type Mirror interface {
 // Bodies is what an account's owner reads and writes of bodies.
 type Bodies interface {
 	// Pending returns the messages of a mailbox that have no body yet and may be tried at the time now, the highest
-	// UID first.
+	// UID first. Messages without an upstream UID cannot be tried.
 	Pending(ctx context.Context, acc account.ID, id mailbox.ID, now time.Time) ([]PendingBody, error)
-	// StoreContents records bodies that are durable in the blob store. UIDs that are gone meanwhile are skipped. A
+	// StoreContents records bodies that are durable in the blob store. UIDs that are gone meanwhile are skipped, also
+	// because their mailbox is. What was stored for a UID before is replaced, and its failures are forgotten. A
 	// size that differs from the row's corrects the row, which is a change of the mailbox; else nothing that a
 	// client sees changes and no mod-sequence is raised.
 	StoreContents(ctx context.Context, f Fence, contents []Content) error
 	// Unfetchable records that the upstream did not give a body, why, and when to try again; the count of attempts
-	// rises.
+	// rises. A message that is gone or has its body is no error.
 	Unfetchable(ctx context.Context, f Fence, id mailbox.ID, uid mailbox.UID, why string, next time.Time) error
-	// DropContent forgets that the body is stored, for a blob that turned out corrupt, so that it is fetched again.
+	// DropContent forgets that the body is stored, for a blob that turned out corrupt, so that it is fetched again. A
+	// message that is gone or has no body is no error.
 	DropContent(ctx context.Context, f Fence, id mailbox.ID, uid mailbox.UID) error
 }
 
@@ -197,19 +202,26 @@ type Update struct {
 	Checkpoint *Checkpoint  // written when not nil
 }
 
-// Rebind gives the message with the local UID an upstream UID.
+// Rebind gives the message with the local UID an upstream UID, if the message exists. All messages of an Update's
+// Rebind lose their old upstream UIDs first, so that two may swap; one that would then belong to two messages is
+// fault.Invalid.
 type Rebind struct {
 	UID      mailbox.UID
 	Upstream uint32
 }
 
-// FlagChange sets a message's flags.
+// FlagChange sets a message's flags. Of several changes of one message in an Update the last counts.
 type FlagChange struct {
 	UID   mailbox.UID
 	Flags flag.Set
 }
 
 // NewMessage is a message that came from the upstream, or was delivered here (Upstream 0).
+//
+// Its thread is found among the account's message ids: the thread of its own Message-ID where that is known (an answer
+// came before it, or this is a copy), else of the nearest known of Refs, from the last to the root; else a new one named
+// by the root of Refs, its Message-ID, or its Email, whichever it has first. Its Message-ID and its Refs that were not
+// known then belong to that thread for good, whatever becomes of the message.
 type NewMessage struct {
 	Upstream uint32
 	Flags    flag.Set

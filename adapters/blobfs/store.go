@@ -1,0 +1,238 @@
+package blobfs
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"imapped/domain/fault"
+	"imapped/ports/blob"
+)
+
+var (
+	_ blob.Store    = (*Store)(nil)
+	_ blob.Sweeper  = (*Store)(nil)
+	_ blob.FileBlob = (*file)(nil)
+)
+
+// The folders beside the 256 that hold blobs.
+const (
+	tmpDir     = "tmp"
+	corruptDir = "corrupt"
+)
+
+// groupMax bounds how many files of one Put are open at a time. Larger groups were not measured faster.
+const groupMax = 64
+
+// Store is a folder of blobs. Its methods may be called by any number of goroutines; several processes may have the
+// folder open, one of them may sweep.
+type Store struct {
+	dir     string
+	tmp     string   // this process's own folder in tmp
+	lock    *os.File // keeps tmp from being cleaned up by others
+	next    atomic.Uint64
+	syncer  syncer
+	checked checked
+
+	// sweep is held for reading while a blob that is there is touched, for writing while one is deleted.
+	sweep sync.RWMutex
+}
+
+// Open opens the folder, creates it where it does not exist, and removes what crashed processes left in it.
+func Open(dir string) (*Store, error) {
+	const op = "open the blob store"
+	s := &Store{dir: dir}
+	if err := s.makeDirs(); err != nil {
+		return nil, mapErr(op, err)
+	}
+	cleanUp(filepath.Join(dir, tmpDir))
+	var err error
+	if s.tmp, s.lock, err = lockedDir(filepath.Join(dir, tmpDir)); err != nil {
+		return nil, mapErr(op, err)
+	}
+	s.syncer = newSyncer(dir)
+	return s, nil
+}
+
+// makeDirs makes the folders and their names durable.
+func (s *Store) makeDirs() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	names := []string{tmpDir, corruptDir}
+	for i := range 256 {
+		names = append(names, fmt.Sprintf("%02x", i))
+	}
+	made := false
+	for _, name := range names {
+		err := os.Mkdir(filepath.Join(s.dir, name), 0o700)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		made = made || err == nil
+	}
+	if !made {
+		return nil
+	}
+	return errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir)))
+}
+
+// Close removes what this process was writing. Blobs and Writers are closed by those who opened them.
+func (s *Store) Close() error {
+	return mapErr("close the blob store", errors.Join(os.RemoveAll(s.tmp), s.lock.Close()))
+}
+
+func (s *Store) folder(key blob.Key) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%02x", key[0]))
+}
+
+func (s *Store) path(key blob.Key) string { return filepath.Join(s.folder(key), key.String()) }
+
+// temp creates a file for writing.
+func (s *Store) temp() (*os.File, error) {
+	name := filepath.Join(s.tmp, fmt.Sprint(s.next.Add(1)))
+	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// touch says whether the blob is there with the size, and notes that it was stored again.
+func (s *Store) touch(key blob.Key, size int64) (bool, error) {
+	s.sweep.RLock()
+	defer s.sweep.RUnlock()
+	info, err := os.Stat(s.path(key))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case info.Size() != size:
+		return false, nil // damaged: it is written again
+	}
+	now := time.Now()
+	return true, os.Chtimes(s.path(key), now, now)
+}
+
+// Put implements blob.Store.
+func (s *Store) Put(ctx context.Context, blobs ...[]byte) ([]blob.Key, error) {
+	keys := make([]blob.Key, len(blobs))
+	g := group{store: s, seen: make(map[blob.Key]bool, min(len(blobs), groupMax))}
+	defer g.discard()
+	for i, b := range blobs {
+		if err := ctx.Err(); err != nil {
+			return nil, mapErr("store blobs", err)
+		}
+		keys[i] = sha256.Sum256(b)
+		if err := g.add(keys[i], b); err != nil {
+			return nil, mapErr("store blobs", err)
+		}
+		if len(g.files) == groupMax {
+			if err := g.commit(); err != nil {
+				return nil, mapErr("store blobs", err)
+			}
+		}
+	}
+	if err := g.commit(); err != nil {
+		return nil, mapErr("store blobs", err)
+	}
+	return keys, nil
+}
+
+// group is blobs that become durable together.
+type group struct {
+	store *Store
+	seen  map[blob.Key]bool
+	files []pending
+}
+
+// pending is a written file without its final name.
+type pending struct {
+	key blob.Key
+	f   *os.File
+}
+
+// add writes a blob that is not there yet to a temporary file.
+func (g *group) add(key blob.Key, b []byte) error {
+	if g.seen[key] {
+		return nil
+	}
+	g.seen[key] = true
+	there, err := g.store.touch(key, int64(len(b)))
+	if err != nil || there {
+		return err
+	}
+	f, err := g.store.temp()
+	if err != nil {
+		return err
+	}
+	g.files = append(g.files, pending{key, f})
+	_, err = f.Write(b)
+	return err
+}
+
+// commit makes the files durable, gives them their names, and makes those durable.
+func (g *group) commit() error {
+	if len(g.files) == 0 {
+		return nil
+	}
+	files := make([]*os.File, len(g.files))
+	for i, p := range g.files {
+		files[i] = p.f
+	}
+	if err := g.store.syncer.files(files); err != nil {
+		return err
+	}
+	var dirs []string
+	seen := [256]bool{}
+	for i, p := range g.files {
+		err := errors.Join(p.f.Close(), os.Rename(p.f.Name(), g.store.path(p.key)))
+		if err != nil {
+			g.files = g.files[i:]
+			return err
+		}
+		if !seen[p.key[0]] {
+			seen[p.key[0]] = true
+			dirs = append(dirs, g.store.folder(p.key))
+		}
+	}
+	g.files = g.files[:0]
+	return g.store.syncer.dirs(dirs)
+}
+
+// discard removes the files that were not committed.
+func (g *group) discard() {
+	for _, p := range g.files {
+		_ = p.f.Close() // may be closed; an error would only hide the first one
+		_ = os.Remove(p.f.Name())
+	}
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// mapErr gives an error of the file system its kind, in words.
+func mapErr(op string, err error) error {
+	var f *fault.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fault.Wrap(op, err)
+	case isFull(err):
+		return &fault.Error{Kind: fault.Unavailable, Op: op, Text: "the disk is full", Err: err}
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.As(fault.NotFound, op, err)
+	}
+	return fault.As(fault.Unavailable, op, err)
+}

@@ -1,0 +1,108 @@
+package blobfs
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"imapped/ports/blob"
+)
+
+// Keys implements blob.Sweeper. The order is that of the folders.
+func (s *Store) Keys(ctx context.Context) iter.Seq2[blob.Stored, error] {
+	return func(yield func(blob.Stored, error) bool) {
+		for i := range 256 {
+			if !s.list(ctx, fmt.Sprintf("%02x", i), yield) {
+				return
+			}
+		}
+	}
+}
+
+// list yields the blobs of one folder, and says whether to go on.
+func (s *Store) list(ctx context.Context, name string, yield func(blob.Stored, error) bool) bool {
+	const op = "list blobs"
+	d, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return yield(blob.Stored{}, mapErr(op, err))
+	}
+	defer func() { _ = d.Close() }() // only read
+	for {
+		if err := ctx.Err(); err != nil {
+			yield(blob.Stored{}, mapErr(op, err))
+			return false
+		}
+		entries, err := d.ReadDir(256)
+		for _, e := range entries {
+			st, ok, err := stored(e)
+			if err != nil {
+				return yield(blob.Stored{}, mapErr(op, err))
+			}
+			if ok && !yield(st, nil) {
+				return false
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return true
+		case err != nil:
+			return yield(blob.Stored{}, mapErr(op, err))
+		}
+	}
+}
+
+// stored reads an entry of a folder; not ok for what is no blob or is gone meanwhile.
+func stored(e fs.DirEntry) (st blob.Stored, ok bool, err error) {
+	if len(e.Name()) != hex.EncodedLen(len(st.Key)) {
+		return st, false, nil
+	}
+	if _, err := hex.Decode(st.Key[:], []byte(e.Name())); err != nil {
+		return st, false, nil
+	}
+	info, err := e.Info()
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, false, nil
+	}
+	if err != nil {
+		return st, false, err
+	}
+	st.Size, st.Time = info.Size(), info.ModTime()
+	return st, true, nil
+}
+
+// Delete implements blob.Sweeper. An open blob stays readable until it is closed.
+func (s *Store) Delete(ctx context.Context, before time.Time, keys ...blob.Key) error {
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			return mapErr("delete blobs", err)
+		}
+		if err := s.delete(before, key); err != nil {
+			return mapErr("delete blobs", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) delete(before time.Time, key blob.Key) error {
+	s.sweep.Lock()
+	defer s.sweep.Unlock()
+	info, err := os.Stat(s.path(key))
+	if err == nil {
+		if !info.ModTime().Before(before) {
+			return nil
+		}
+		s.checked.remove(key)
+		err = os.Remove(s.path(key))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package blobfs
+
+func newSyncer(string) syncer { return eachSync{} }

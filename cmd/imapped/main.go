@@ -1,0 +1,104 @@
+// Command imapped is an IMAP caching proxy and mirror.
+//
+// Invariants:
+//  1. This package wires the house together and talks to a person; it decides nothing about mail.
+//  2. Results go to standard output, everything else to standard error; the exit status is 0 only for success.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"imapped/domain/fault"
+)
+
+// version is set by the linker.
+var version = "development"
+
+type cli struct {
+	Log logFlags `embed:"" prefix:"log-"`
+
+	Mirror        mirrorCmd        `cmd:"" group:"Start here" help:"Mirror one upstream account and serve it: all that a single person needs."`
+	Demo          demoCmd          `cmd:"" group:"Start here" help:"Try it: mirror a sample mailbox that this program serves itself."`
+	Run           runCmd           `cmd:"" group:"Server" help:"Serve all users and mirror all accounts of a data directory."`
+	RunMigrations runMigrationsCmd `cmd:"" group:"Server" help:"Bring the database of a data directory up to date."`
+	Version       versionCmd       `cmd:"" group:"Server" help:"Print the version."`
+
+	CreateUser  createUserCmd  `cmd:"" group:"Users" help:"Create somebody who may log in."`
+	SetPassword setPasswordCmd `cmd:"" group:"Users" help:"Change a user's password."`
+	DisableUser disableUserCmd `cmd:"" group:"Users" help:"Lock a user out, or with --enable let them in again."`
+	ListUsers   listUsersCmd   `cmd:"" group:"Users" help:"List users."`
+
+	AddAccount     addAccountCmd     `cmd:"" group:"Accounts" help:"Add an upstream account to a user."`
+	DeleteAccount  deleteAccountCmd  `cmd:"" group:"Accounts" help:"Remove an account and its mirror; the upstream's mail stays."`
+	ListAccounts   listAccountsCmd   `cmd:"" group:"Accounts" help:"List accounts."`
+	ListMailboxes  listMailboxesCmd  `cmd:"" group:"Accounts" help:"List an account's mailboxes."`
+	PauseSync      pauseSyncCmd      `cmd:"" group:"Accounts" help:"Stop mirroring an account until resume-sync."`
+	ResumeSync     resumeSyncCmd     `cmd:"" group:"Accounts" help:"Go on mirroring an account."`
+	ForceSync      forceSyncCmd      `cmd:"" group:"Accounts" help:"Synchronise an account now, in the running server when there is one."`
+	ShowSyncStatus showSyncStatusCmd `cmd:"" group:"Accounts" help:"Show how accounts are doing and what is wrong."`
+	TestUpstream   testUpstreamCmd   `cmd:"" group:"Accounts" help:"Connect to an upstream and say which step fails, or what it can do."`
+}
+
+// output is where commands print results.
+type output struct{ io.Writer }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
+
+// run is main without the process: it returns the exit status.
+func run(args []string, stdout io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("imapped"),
+		kong.Description("An IMAP caching proxy and mirror: your mail, here, fast, also when the provider is not."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(output{stdout}),
+	)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "imapped:", err)
+		return 1
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		parser.FatalIfErrorf(err)
+		return 2
+	}
+	if err := k.Run(&c.Log); err != nil {
+		fmt.Fprintln(os.Stderr, "imapped:", err)
+		return exitStatus(err)
+	}
+	return 0
+}
+
+// exitStatus maps an error's kind: 2 for what the caller got wrong, 3 for what may go better later, 1 for the rest.
+func exitStatus(err error) int {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.NotFound, fault.Exists, fault.Forbidden, fault.Denied:
+		return 2
+	case fault.Unavailable, fault.Conflict, fault.Limit:
+		return 3
+	case fault.Canceled:
+		if errors.Is(err, context.Canceled) {
+			return 130
+		}
+	}
+	return 1
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(out output) error {
+	_, err := fmt.Fprintln(out, "imapped", version)
+	return err
+}

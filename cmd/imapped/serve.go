@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"imapped/adapters/control"
+	"imapped/app/session"
+	"imapped/app/syncer"
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/imapwire/server"
+	"imapped/ports/clock"
+)
+
+// syncFlags tunes mirroring.
+type syncFlags struct {
+	SyncConcurrency                   int           `help:"Accounts that are synchronised at the same time." default:"4" env:"SYNC_CONCURRENCY"`
+	UpstreamConnectionLimitPerAccount int           `help:"Connections to one account's upstream, without one for what clients wait for." default:"2" env:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT"`
+	PeriodicSyncInterval              time.Duration `help:"How often to look where the upstream does not push." default:"5m"`
+}
+
+// listener is one address that clients connect to.
+type listener struct {
+	net.Listener
+	mode server.Mode
+}
+
+// serving is a running server: IMAP for clients, mirroring, the control socket.
+type serving struct {
+	in      *instance
+	manager *syncer.Manager
+	server  *server.Server
+	unlock  func()
+}
+
+func newServing(in *instance, f syncFlags, conf *tls.Config, plainAuth bool) (*serving, error) {
+	unlock, err := lockDir(in.path("lock"))
+	if err != nil {
+		return nil, err
+	}
+	m := in.newManager(f)
+	srv, err := in.newServer(m, conf, plainAuth)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return &serving{in: in, manager: m, server: srv, unlock: unlock}, nil
+}
+
+// newServer returns an IMAP server over the instance. m gets bodies that are not here; nil: every body is here.
+func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth bool) (*server.Server, error) {
+	c := session.Config{
+		Auth: in.auth, Accounts: in.store, Mailboxes: in.store, Messages: in.store, Blobs: in.blobs, Bus: in.bus,
+		Clock: clock.System{}, Log: in.log,
+	}
+	if m != nil {
+		c.Bodies, c.Drop = m, m.Drop
+	}
+	sessions := session.New(c)
+	return server.New(server.Options{Sessions: sessions, TLS: conf, AllowPlainAuth: plainAuth, Logger: in.log})
+}
+
+// run serves until ctx is done, then stops everything in order: clients, control, mirroring.
+func (s *serving) run(ctx context.Context, listeners []listener) error {
+	defer s.unlock()
+	sock, err := control.Listen(s.in.socket())
+	if err != nil {
+		return err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	failed := make(chan error, 3+len(listeners))
+	start := func(what string, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				failed <- fault.Wrap(what, err)
+			}
+		})
+	}
+	start("mirror", func() error { return s.manager.Run(work) })
+	start("control", func() error { return control.Serve(work, sock, controller{s.manager}) })
+	for _, l := range listeners {
+		start("serve "+l.Addr().String(), func() error { return s.server.Serve(work, l.Listener, l.mode) })
+	}
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(work, 20*time.Second)
+	defer cancel()
+	err = errors.Join(err, s.server.Shutdown(end))
+	stop()
+	wg.Wait()
+	return err
+}
+
+// controller lets the control socket reach the syncer.
+type controller struct{ m *syncer.Manager }
+
+// Reload implements control.Server.
+func (c controller) Reload(ctx context.Context) error { return c.m.Reload(ctx) }
+
+// Force implements control.Server.
+func (c controller) Force(ctx context.Context, id account.ID, progress func(control.Progress)) error {
+	return c.m.Force(ctx, id, func(p syncer.Progress) { progress(progressOf(p)) })
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, "listen", fmt.Errorf("%s: %w", addr, err))
+	}
+	return l, nil
+}
