@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 
 	"imapped/adapters/sqlite"
 	"imapped/domain/fault"
@@ -80,6 +81,9 @@ type runMigrationsCmd struct {
 
 // Run applies what is pending.
 func (c runMigrationsCmd) Run(ctx context.Context, out output) error {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fault.As(fault.Unavailable, "open data directory", err)
+	}
 	in := instance{dir: c.Data}
 	pending, err := sqlite.Pending(ctx, in.path("imapped.db"))
 	if err != nil {
