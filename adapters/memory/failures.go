@@ -25,10 +25,16 @@ type count struct {
 	until time.Time // when they are forgotten
 }
 
-// NewFailures returns a count of failures that remembers at most so many keys. When there are more, those with the
+// defaultKeys is how many keys are remembered where nobody says: about 2 MB.
+const defaultKeys = 10_000
+
+// NewFailures returns a count of failures that remembers at most so many keys, 10,000 for 0. When there are more, those with the
 // fewest failures go first: a guesser who makes up names pushes out his own, not the name that he guesses at.
 func NewFailures(c clock.Clock, keys int) *Failures {
-	return &Failures{clock: c, keys: max(keys, 1), counts: map[string]count{}}
+	if keys <= 0 {
+		keys = defaultKeys
+	}
+	return &Failures{clock: c, keys: keys, counts: map[string]count{}}
 }
 
 // Add implements limits.Failures.

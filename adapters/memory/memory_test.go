@@ -91,6 +91,18 @@ func TestFailures(t *testing.T) {
 	})
 }
 
+// TestFailuresDefault: no bound given is not a bound of nothing.
+func TestFailuresDefault(t *testing.T) {
+	f := memory.NewFailures(&fakeClock{now: time.Unix(1_000_000, 0)}, 0)
+	for i := range 1000 {
+		for want := 1; want <= 2; want++ {
+			if n, err := f.Add(t.Context(), fmt.Sprint(i), time.Hour); n != want || err != nil {
+				t.Fatalf("%d, %v, want %d", n, err, want)
+			}
+		}
+	}
+}
+
 // TestFailuresBounded floods the count with made-up names: memory stays bounded and what was guessed at is kept.
 func TestFailuresBounded(t *testing.T) {
 	clock := &fakeClock{now: time.Unix(1_000_000, 0)}

@@ -99,19 +99,20 @@ func (c *conn) each(ctx context.Context, text string, args []any, fn func(scan f
 }
 
 // transact runs fn between begin and COMMIT, or ROLLBACK when it fails or panics. A commit that has begun is not
-// interrupted by ctx, so that its outcome is known.
+// interrupted by ctx, so that its outcome is known. A begin may be: when it fails with the context's error, the
+// transaction may be open all the same, so it is rolled back too.
 func (c *conn) transact(ctx context.Context, begin string, fn func(c *conn) error) error {
-	if _, err := c.exec(ctx, begin); err != nil {
-		return err
-	}
 	sure := context.WithoutCancel(ctx)
 	done := false
 	defer func() {
 		if !done {
-			// It fails when SQLite rolled back by itself, which is what was wanted.
+			// It fails when there is no transaction (any more), which is what was wanted.
 			_, _ = c.exec(sure, "ROLLBACK")
 		}
 	}()
+	if _, err := c.exec(ctx, begin); err != nil {
+		return err
+	}
 	if err := fn(c); err != nil {
 		return err
 	}

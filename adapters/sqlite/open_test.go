@@ -203,8 +203,9 @@ func TestCancelMidway(t *testing.T) {
 	must(t, err)
 	const n = 2000
 	applied := 0
-	for i := range 20 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i)*200*time.Microsecond)
+	for i := range 60 {
+		// Most of them end within the first statements; the last few are long enough for all.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i*i)*500*time.Nanosecond)
 		_, err := s.Apply(ctx, f, metadata.Update{Mailbox: m.ID, New: newMessages(1+i*n, n)})
 		cancel()
 		if err == nil {
@@ -232,7 +233,6 @@ func TestPlans(t *testing.T) {
 			var id, parent, unused int
 			var detail string
 			must(t, rows.Scan(&id, &parent, &unused, &detail))
-			t.Logf("%.60s: %s", strings.Join(strings.Fields(query), " "), detail)
 			for _, table := range []string{"messages", "contents", "identities", "threads", "tombstones", "m", "i", "f"} {
 				if detail == "SCAN "+table || strings.HasPrefix(detail, "SCAN "+table+" ") {
 					t.Errorf("%s\nscans: %s", query, detail)

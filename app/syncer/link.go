@@ -63,7 +63,6 @@ func (r *runner) dial(ctx context.Context) (*link, error) {
 		// Gmail tells a HIGHESTMODSEQ before the change that caused it can be fetched.
 		l.features.Lags = l.features.Lags || c == "X-GM-EXT-1"
 	}
-	r.setServer(s)
 	return l, nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"imapped/domain/mirror"
 	"imapped/ports/events"
 	"imapped/ports/metadata"
-	"imapped/ports/upstream"
 )
 
 // runner mirrors one account, as long as it is wanted.
@@ -30,7 +29,6 @@ type runner struct {
 
 	mu      sync.Mutex
 	status  account.Status
-	server  upstream.Server
 	owner   *owner
 	owned   chan struct{} // closed while owner is set
 	boxes   map[mailbox.ID]*box

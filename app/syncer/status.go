@@ -7,7 +7,6 @@ import (
 
 	"imapped/domain/account"
 	"imapped/domain/mailbox"
-	"imapped/ports/upstream"
 )
 
 // Progress is how an account is doing, as of the moment of the call.
@@ -40,13 +39,6 @@ func (r *runner) progress() Progress {
 		})
 	}
 	return p
-}
-
-// setServer keeps what the last connection said of the server.
-func (r *runner) setServer(s upstream.Server) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.server = s
 }
 
 // setStatus enters a state and writes it, so that other processes can show it. retry is when the next attempt comes.

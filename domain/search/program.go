@@ -65,7 +65,6 @@ type Program struct {
 	needs  Need
 	now    int64
 	scan   scanner
-	header message.HeaderDecoder
 }
 
 // node is a node of the tree: And, Or and Not have kids, every other operation is a leaf.

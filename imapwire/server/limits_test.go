@@ -22,6 +22,11 @@ func (c *client) rest() string {
 	return string(b)
 }
 
+// background sends without waiting for the server to take it; the end of the connection ends it.
+func (c *client) background(s string) {
+	go func() { _, _ = io.WriteString(c.nc, s) }()
+}
+
 func TestTimeouts(t *testing.T) {
 	store := newFake()
 	sampleMail(store)
@@ -114,7 +119,7 @@ func TestOversized(t *testing.T) {
 	ts := startServer(t, store, nil)
 	c := dial(t, ts.addr).login("")
 	// A line of 10 MB, then a command on the same connection.
-	go func() { _, _ = io.WriteString(c.nc, "a NOOP "+strings.Repeat("x", 10<<20)+"\r\nb NOOP\r\n") }()
+	c.background("a NOOP " + strings.Repeat("x", 10<<20) + "\r\nb NOOP\r\n")
 	if l := c.line(); !strings.HasPrefix(l, "a BAD [TOOBIG] line too long") {
 		t.Errorf("%q", l)
 	}
@@ -124,25 +129,19 @@ func TestOversized(t *testing.T) {
 	// Before login there is no patience for that.
 	c = dial(t, ts.addr)
 	c.line()
-	go func() { _, _ = io.WriteString(c.nc, "a NOOP "+strings.Repeat("x", 10<<20)) }()
+	c.background("a NOOP " + strings.Repeat("x", 10<<20))
 	if l := c.line(); !strings.HasPrefix(l, "* BYE [TOOBIG]") {
 		t.Errorf("%q", l)
 	}
 	// Endless literals that nobody waits for.
 	c = dial(t, ts.addr).login("")
-	go func() {
-		for {
-			if _, err := io.WriteString(c.nc, "a APPEND x {1000000000+}\r\n"+strings.Repeat("y", 1<<20)); err != nil {
-				return
-			}
-		}
-	}()
+	c.background("a APPEND x {1000000000+}\r\n" + strings.Repeat("y", 1<<20))
 	if l := c.line(); !strings.HasPrefix(l, "* BYE [TOOBIG]") {
 		t.Errorf("%q", l)
 	}
 	// A thousand commands in one write.
 	c = dial(t, ts.addr).login("INBOX")
-	go func() { _, _ = io.WriteString(c.nc, strings.Repeat("t FETCH 1:* FLAGS\r\n", 1000)+"end NOOP\r\n") }()
+	c.background(strings.Repeat("t FETCH 1:* FLAGS\r\n", 1000) + "end NOOP\r\n")
 	if got := c.until("end"); len(got) != 4001 {
 		t.Errorf("%d lines", len(got))
 	}

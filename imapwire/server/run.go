@@ -183,7 +183,9 @@ func (c *conn) finish(j *job, a *answer) {
 		more := j.pipelined || c.jobs.more
 		c.update(row.Has(fsm.MayExpunge) && (!more || row.Has(fsm.BreaksSeqs)), row.Has(fsm.BreaksSeqs))
 	}
-	c.state = row.After(c.state, a.result)
+	if next := row.After(c.state, a.result); next != c.state {
+		c.state = next // only commands that run alone, and on the main goroutine, come here
+	}
 	c.out.begin()
 	c.out.tagged(j.tag, a)
 	c.out.end()

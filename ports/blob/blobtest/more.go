@@ -217,3 +217,30 @@ func testDelete(t *testing.T, h Harness) {
 	_, err = h.Store.Open(t.Context(), keyOf(old))
 	fails(t, err, fault.NotFound)
 }
+
+// testDeleteBesidePut sweeps an old blob while it is stored again: once Put has returned it is there, whichever came
+// first.
+func testDeleteBesidePut(t *testing.T, h Harness) {
+	if h.Age == nil {
+		t.Skip("this store's times cannot be changed")
+	}
+	b := []byte("old")
+	for range 50 {
+		put(t, h.Store, b)
+		h.Age(t, keyOf(b), time.Hour)
+		before := time.Now().Add(-time.Minute)
+		var both sync.WaitGroup
+		both.Go(func() {
+			if _, err := h.Store.Put(t.Context(), b); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			if err := h.Store.Delete(t.Context(), before, keyOf(b)); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		holds(t, h.Store, b)
+	}
+}

@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"damaged after the check", testDamagedLater},
 		{"keys", testKeys},
 		{"delete", testDelete},
+		{"delete beside put", testDeleteBesidePut},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}

@@ -96,9 +96,8 @@ func testThreads(t *testing.T, h Harness) {
 		}
 		msgs = append(msgs, msg)
 	}
-	for i, uid := range f.apply(f.inbox, metadata.Update{New: msgs}).UIDs {
+	for _, uid := range f.apply(f.inbox, metadata.Update{New: msgs}).UIDs {
 		equal(t, "thread", f.identities(f.inbox, mailbox.SetOf(uid))[0].ThreadID, id(60))
-		_ = i
 	}
 
 	// Threads belong to the account, and outlive the messages that made them.

@@ -19,7 +19,6 @@ import (
 type modelBox struct {
 	metadata.Mirrored
 	rows     map[mailbox.UID]*modelMessage
-	gone     mailbox.Set                                    // every UID that was removed
 	history  map[mailbox.ModSeq]map[mailbox.UID]mailbox.Row // the rows as they were
 	removals map[mailbox.ModSeq]mailbox.Set                 // what each change removed
 }
@@ -263,7 +262,6 @@ func (b *modelBox) apply(u metadata.Update, threads map[mailbox.ObjectID]mailbox
 	for uid := range u.Expunge.All {
 		if b.rows[mailbox.UID(uid)] != nil {
 			delete(b.rows, mailbox.UID(uid))
-			b.gone = b.gone.Union(mailbox.SetOf(uid))
 			b.removals[next] = b.removals[next].Union(mailbox.SetOf(uid))
 			changed = true
 		}

@@ -226,13 +226,13 @@ func testFences(t *testing.T, h Harness) {
 
 // everything is all that the port shows of the fixture's account.
 type everything struct {
-	Status    account.Status
-	Mirrored  []metadata.Mirrored
-	Deltas    []mailbox.Delta
-	Rows      []metadata.UpstreamRow
-	Contents  []metadata.Content
-	Pending   []metadata.PendingBody
-	Identites []metadata.Identity
+	Status     account.Status
+	Mirrored   []metadata.Mirrored
+	Deltas     []mailbox.Delta
+	Rows       []metadata.UpstreamRow
+	Contents   []metadata.Content
+	Pending    []metadata.PendingBody
+	Identities []metadata.Identity
 }
 
 func (f *fixture) everything() (e everything) {
@@ -246,7 +246,7 @@ func (f *fixture) everything() (e everything) {
 		e.Deltas = append(e.Deltas, f.changes(m.ID, 0), f.changes(m.ID, 1))
 		e.Rows = append(e.Rows, f.upstreamRows(m.ID)...)
 		e.Contents = append(e.Contents, f.contents(m.ID)...)
-		e.Identites = append(e.Identites, f.identities(m.ID, everyUID)...)
+		e.Identities = append(e.Identities, f.identities(m.ID, everyUID)...)
 		pending, err := f.Pending(f.ctx, f.acc.ID, m.ID, now)
 		f.ok(err)
 		e.Pending = append(e.Pending, pending...)
