@@ -24,6 +24,7 @@ type selected struct {
 	entry       *entry
 	sub         events.Subscription
 	view        atomic.Pointer[mailbox.View]
+	unwatch     func() // nil when nobody watches
 	close       sync.Once
 }
 
@@ -50,6 +51,9 @@ func (l *login) Open(ctx context.Context, name string, o OpenOptions) (Mailbox, 
 	if err := m.begin(ctx, p.info); err != nil {
 		m.Close()
 		return nil, fault.Wrap(op, err)
+	}
+	if watch := l.svc.c.Watch; watch != nil && !m.local {
+		m.unwatch = watch(m.account, m.mailbox)
 	}
 	return m, nil
 }
@@ -140,5 +144,8 @@ func (m *selected) Close() {
 	m.close.Do(func() {
 		m.sub.Close()
 		m.entry.release()
+		if m.unwatch != nil {
+			m.unwatch()
+		}
 	})
 }

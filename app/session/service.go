@@ -35,7 +35,10 @@ type Config struct {
 	Bodies    BodySource // nil: a body that is not stored is unavailable
 	// Drop makes the owner of the account forget that a body is stored, because it turned out to be corrupt
 	// (metadata.Bodies.DropContent). nil: a corrupt body stays unavailable.
-	Drop     func(ctx context.Context, acc account.ID, id mailbox.ID, uid mailbox.UID) error
+	Drop func(ctx context.Context, acc account.ID, id mailbox.ID, uid mailbox.UID) error
+	// Watch hears which mailboxes are open, so that their news comes sooner, until the returned function is called. nil:
+	// nobody wants to know.
+	Watch    func(acc account.ID, id mailbox.ID) (stop func())
 	Clock    clock.Clock
 	Log      *slog.Logger // nil: slog.Default
 	Memory   int64        // octets for snapshots of mailboxes that no session has open; 0: DefaultMemory

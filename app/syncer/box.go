@@ -29,6 +29,7 @@ type box struct {
 	came     int64 // bytes of bodies, in this round
 	pending  int64
 	trouble  string
+	pushed   bool // its news comes by push now
 	info     metadata.Mirrored
 
 	up         metadata.Upstream
@@ -107,18 +108,6 @@ func (r *runner) box(id mailbox.ID) *box {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.boxes[id]
-}
-
-// inbox returns the box of INBOX, or nil.
-func (r *runner) inbox() *box {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, b := range r.order {
-		if b.name == "INBOX" {
-			return b
-		}
-	}
-	return nil
 }
 
 // note changes what the box shows of itself.

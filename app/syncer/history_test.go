@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"imapped/domain/mailbox"
 )
@@ -152,13 +151,12 @@ func playHistory(t *testing.T, rnd *rand.Rand) {
 func (r *rig) settle() {
 	r.t.Helper()
 	var err error
-	for range 50 {
+	for range 200 {
 		if err = r.try(); err == nil {
 			if err = r.try(); err == nil {
 				return
 			}
 		}
-		time.Sleep(2 * time.Millisecond) // the back-off's scale
 	}
 	r.t.Fatalf("does not settle: %v", err)
 }

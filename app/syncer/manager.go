@@ -40,7 +40,8 @@ type Ports struct {
 type Config struct {
 	Owner       string        // this process's name as a lease owner; the same name takes its own lease back at once
 	Concurrency int           // accounts whose rounds run at the same time; 4
-	Connections int           // connections per account, without the on-demand one; 2 (rounds, push)
+	Connections int           // connections per account, without the on-demand one; 2 (rounds, push). 1: no push
+	Push        int           // mailboxes per account that are listened to: INBOX, and what clients have open; 4
 	Memory      int64         // bytes of bodies in flight over all accounts; 16 MiB
 	Poll        time.Duration // between rounds when nothing happens; 5 min, or what the upstream's quirks say
 	Full        time.Duration // between complete comparisons of a mailbox; 24 h
@@ -65,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Connections <= 0 {
 		c.Connections = 2
+	}
+	if c.Push <= 0 {
+		c.Push = 4
 	}
 	if c.Memory <= 0 {
 		c.Memory = 16 << 20

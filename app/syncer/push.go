@@ -3,29 +3,122 @@ package syncer
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
 
 	"imapped/domain/fault"
+	"imapped/domain/mailbox"
 	"imapped/domain/mirror"
 	"imapped/ports/upstream"
 )
 
-// push listens to INBOX on a connection of its own and brings news in at once, until ctx is done. That it fails is no
-// failure of the account: the rounds go on, and it tries again.
-func (o *owner) push(ctx context.Context) {
+// pushes listens to INBOX and to what clients have open, each on a connection of its own and at most Config.Push of
+// them, until ctx is done. A mailbox that nobody has open any more is listened to for Config.Linger longer, unless its
+// place is needed: clients come back.
+func (o *owner) pushes(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	running := map[mailbox.ID]*listener{}
+	for {
+		now := o.m.Clock.Now()
+		wanted := o.listenTo()
+		for id, p := range running {
+			switch {
+			case slices.Contains(wanted, id):
+				p.left = time.Time{}
+			case p.left.IsZero():
+				p.left = now
+			}
+		}
+		var wake <-chan time.Time
+		for id, p := range running {
+			switch {
+			case p.left.IsZero():
+			case now.Sub(p.left) >= o.m.cfg.Linger || len(running) >= o.m.cfg.Push && !contains(running, wanted):
+				p.stop()
+				delete(running, id)
+			default:
+				wake = time.After(o.m.cfg.Linger)
+			}
+		}
+		for _, id := range wanted {
+			if running[id] != nil || len(running) >= o.m.cfg.Push {
+				continue
+			}
+			ctx, stop := context.WithCancel(ctx)
+			running[id] = &listener{stop: stop}
+			wg.Go(func() {
+				defer stop()
+				o.push(ctx, id)
+			})
+		}
+		select {
+		case <-ctx.Done():
+			for _, p := range running {
+				p.stop()
+			}
+			return
+		case <-o.opened:
+		case <-wake:
+		}
+	}
+}
+
+// listener is one mailbox that is listened to.
+type listener struct {
+	stop context.CancelFunc
+	left time.Time // since when nobody wants it; zero: somebody does
+}
+
+func contains(running map[mailbox.ID]*listener, wanted []mailbox.ID) bool {
+	return !slices.ContainsFunc(wanted, func(id mailbox.ID) bool { return running[id] == nil })
+}
+
+// listenTo returns the mailboxes to listen to, INBOX first, then those that clients have open by rank.
+func (o *owner) listenTo() []mailbox.ID {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var ids []mailbox.ID
+	for _, b := range o.order {
+		switch {
+		case b.name == "INBOX":
+			ids = slices.Insert(ids, 0, b.id)
+		case o.watches[b.id] > 0:
+			ids = append(ids, b.id)
+		}
+	}
+	return ids[:min(len(ids), o.m.cfg.Push)]
+}
+
+// push listens to a mailbox and brings news in at once, until ctx is done. That it fails is no failure of the account:
+// the rounds go on, and it tries again.
+func (o *owner) push(ctx context.Context, id mailbox.ID) {
+	covered := func(yes bool) {
+		o.note(func() {
+			if b := o.boxes[id]; b != nil {
+				b.pushed = yes
+			}
+		})
+	}
 	for attempt := 0; ctx.Err() == nil; attempt++ {
-		err := o.listen(ctx, func() { attempt = 0 })
+		err := o.listen(ctx, id, func() {
+			attempt = 0
+			covered(true)
+		})
+		covered(false)
 		if ctx.Err() != nil || fault.Is(err, fault.Invalid) {
 			return
 		}
 		t := diagnose(err)
 		delay := max(t.retry, mirror.Backoff(attempt, o.m.cfg.RetryMin, o.m.cfg.RetryMax, rand.Float64()))
-		o.log.Info("push connection ended", "error", err, "retry", delay)
+		o.log.Info("push connection ended", "mailbox", int64(id), "error", err, "retry", delay)
 		o.pause(ctx, delay, false)
 	}
 }
 
 // listen is one push connection: look, then wait for news, again and again. It calls good when the connection works.
-func (o *owner) listen(ctx context.Context, good func()) error {
+func (o *owner) listen(ctx context.Context, id mailbox.ID, good func()) error {
 	l, err := o.dial(ctx)
 	if err != nil {
 		return err
@@ -34,9 +127,9 @@ func (o *owner) listen(ctx context.Context, good func()) error {
 	var state mirror.State // what is supposed: at first nothing, so that the SELECT decides
 	changed := false       // flags, or removed messages
 	for {
-		b := o.inbox()
+		b := o.box(id)
 		if b == nil {
-			return fault.New(fault.Unavailable, "listen", "there is no INBOX yet")
+			return fault.New(fault.Unavailable, "listen", "the mailbox is gone")
 		}
 		before := b.uidNext(ctx)
 		if err := o.syncOne(ctx, l, b, state, changed); err != nil {
@@ -56,7 +149,7 @@ func (o *owner) listen(ctx context.Context, good func()) error {
 			}
 			if open.Err != nil {
 				l.forget()
-				return fault.As(fault.Unavailable, "open INBOX", open.Err)
+				return fault.As(fault.Unavailable, "open mailbox", open.Err)
 			}
 		}
 		var news upstream.Event
@@ -103,7 +196,7 @@ func (o *owner) lookAtWatched(ctx context.Context, l *link) error {
 	var open []*box
 	o.note(func() {
 		for _, b := range o.order {
-			if o.watches[b.id] > 0 && b.name != "INBOX" {
+			if o.watches[b.id] > 0 && !b.pushed {
 				open = append(open, b)
 			}
 		}

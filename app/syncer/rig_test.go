@@ -102,13 +102,7 @@ func (r *rig) start() {
 	})
 	r.stop = func() { cancel(); wg.Wait() }
 	r.t.Cleanup(func() { r.halt() })
-	for range 1000 { // until Run has read the accounts
-		if _, ok := r.m.Status(r.acc.ID); ok {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	r.t.Fatal("the account does not start")
+	<-r.m.Ready()
 }
 
 func (r *rig) halt() {
@@ -135,11 +129,13 @@ func (r *rig) try() error {
 // until waits until the condition holds.
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	for range 5000 {
+	look := time.NewTicker(time.Millisecond) // there is no event to wait for: the state is another goroutine's
+	defer look.Stop()
+	for range 10000 {
 		if ok() {
 			return
 		}
-		time.Sleep(time.Millisecond) // there is no event to wait for: the state is another goroutine's
+		<-look.C
 	}
 	r.t.Fatalf("never: %s", what)
 }

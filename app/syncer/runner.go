@@ -35,6 +35,7 @@ type runner struct {
 	order   []*box // by rank and name
 	waiting []chan error
 	watches map[mailbox.ID]int
+	opened  chan struct{} // tells of a change of watches, or of the list of mailboxes
 	// doubtful says that something implausible waits for a second look, which is to come soon.
 	doubtful  bool
 	suspected suspicion
@@ -57,6 +58,7 @@ func newRunner(m *Manager, a account.Account) *runner {
 		owned:   make(chan struct{}),
 		boxes:   map[mailbox.ID]*box{},
 		watches: map[mailbox.ID]int{},
+		opened:  make(chan struct{}, 1),
 		status:  account.Status{State: account.StateNew, Since: m.Clock.Now()},
 	}
 	r.demand = newDemand(r)
@@ -192,8 +194,9 @@ func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 		listed := func() {
 			if !pushing && l.server.Idle && o.m.cfg.Connections > 1 {
 				pushing = true
-				wg.Go(func() { o.push(ctx) })
+				wg.Go(func() { o.pushes(ctx) })
 			}
+			o.reconsider()
 		}
 		err := o.round(ctx, l, asked, listed)
 		doubtful := o.takeDoubt()
@@ -358,18 +361,25 @@ func (r *runner) hint(id mailbox.ID, seq mailbox.ModSeq) {
 
 // watch implements Manager.Watch.
 func (r *runner) watch(id mailbox.ID) func() {
+	r.count(id, 1)
+	return sync.OnceFunc(func() { r.count(id, -1) })
+}
+
+// count changes how many have the mailbox open.
+func (r *runner) count(id mailbox.ID, by int) {
 	r.mu.Lock()
-	r.watches[id]++
+	if r.watches[id] += by; r.watches[id] == 0 {
+		delete(r.watches, id)
+	}
 	r.mu.Unlock()
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			if r.watches[id]--; r.watches[id] == 0 {
-				delete(r.watches, id)
-			}
-		})
+	r.reconsider()
+}
+
+// reconsider makes pushes look again at what it is to listen to.
+func (r *runner) reconsider() {
+	select {
+	case r.opened <- struct{}{}:
+	default:
 	}
 }
 

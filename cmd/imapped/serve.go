@@ -21,7 +21,7 @@ import (
 // syncFlags tunes mirroring.
 type syncFlags struct {
 	SyncConcurrency                   int           `help:"Accounts that are synchronised at the same time." default:"4" env:"SYNC_CONCURRENCY"`
-	UpstreamConnectionLimitPerAccount int           `help:"Connections to one account's upstream, without one for what clients wait for." default:"2" env:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT"`
+	UpstreamConnectionLimitPerAccount int           `help:"Standing connections to one account's upstream: one for rounds, one that listens to INBOX. More are opened on demand: one for bodies that clients wait for, up to three that listen to mailboxes that clients have open." default:"2" env:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT"`
 	PeriodicSyncInterval              time.Duration `help:"How often to look where the upstream does not push." default:"5m"`
 }
 
@@ -60,7 +60,7 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 		Clock: clock.System{}, Log: in.log,
 	}
 	if m != nil {
-		c.Bodies, c.Drop = m, m.Drop
+		c.Bodies, c.Drop, c.Watch = m, m.Drop, m.Watch
 	}
 	sessions := session.New(c)
 	return server.New(server.Options{Sessions: sessions, TLS: conf, AllowPlainAuth: plainAuth, Logger: in.log})
