@@ -63,7 +63,7 @@ func stored(e fs.DirEntry) (st blob.Stored, ok bool, err error) {
 	if len(e.Name()) != hex.EncodedLen(len(st.Key)) {
 		return st, false, nil
 	}
-	if _, err := hex.Decode(st.Key[:], []byte(e.Name())); err != nil {
+	if n, _ := hex.Decode(st.Key[:], []byte(e.Name())); n != len(st.Key) {
 		return st, false, nil
 	}
 	info, err := e.Info()

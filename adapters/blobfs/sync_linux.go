@@ -26,7 +26,7 @@ func newSyncer(dir string) syncer {
 	var st unix.Statfs_t
 	known := false
 	if err := unix.Statfs(dir, &st); err == nil {
-		switch int64(st.Type) {
+		switch int64(st.Type) { //nolint:unconvert // it is an int32 on some machines
 		case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC:
 			known = true
 		}

@@ -52,11 +52,12 @@ type line struct {
 }
 
 // Listen opens the socket, in place of one that a dead server left. The caller holds the data directory's lock.
-func Listen(path string) (net.Listener, error) {
+func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fault.As(fault.Unavailable, "open control socket", err)
 	}
-	l, err := net.Listen("unix", path)
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fault.As(fault.Unavailable, "open control socket", err)
 	}
@@ -89,7 +90,7 @@ func Serve(ctx context.Context, l net.Listener, s Server) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	err := server.Shutdown(stop)
-	<-done
+	_ = <-done // it says that it was shut down
 	return fault.Wrap("stop control socket", err)
 }
 

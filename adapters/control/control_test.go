@@ -33,7 +33,7 @@ func TestClientAndServer(t *testing.T) {
 	if err := c.Reload(t.Context()); !errors.Is(err, ErrNoServer) {
 		t.Fatalf("Reload without a server: %v", err)
 	}
-	l, err := Listen(path)
+	l, err := Listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestClientAndServer(t *testing.T) {
 	if err := c.Reload(t.Context()); !errors.Is(err, ErrNoServer) {
 		t.Errorf("Reload after the end: %v", err)
 	}
-	if l, err = Listen(path); err != nil {
+	if l, err = Listen(t.Context(), path); err != nil {
 		t.Errorf("listening in place of an old socket: %v", err)
 	} else if err := l.Close(); err != nil {
 		t.Error(err)

@@ -84,9 +84,9 @@ func (s *Store) StoreContents(ctx context.Context, f metadata.Fence, contents []
 
 // storeContents stores bodies of messages that exist and corrects their sizes.
 func (ch *change) storeContents(ctx context.Context, contents []*metadata.Content) error {
-	uids := make([]any, len(contents))
+	uids := make([]any, 0, len(contents))
 	for i := range contents {
-		uids[i] = int64(contents[i].UID)
+		uids = append(uids, int64(contents[i].UID))
 	}
 	type row struct{ size, body int64 }
 	rows := make(map[mailbox.UID]row, len(contents))

@@ -112,8 +112,8 @@ func New(p Ports, c Config) *Manager {
 	}
 }
 
-// Run, called once, mirrors every account that is neither local nor paused until ctx is done, then stops everything
-// and returns nil. It fails only when the accounts cannot be read at the start.
+// Run mirrors every account that is neither local nor paused until ctx is done, then stops everything and returns nil.
+// It fails only when the accounts cannot be read at the start. It is called once.
 func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

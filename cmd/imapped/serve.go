@@ -69,7 +69,7 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 // run serves until ctx is done, then stops everything in order: clients, control, mirroring.
 func (s *serving) run(ctx context.Context, listeners []listener) error {
 	defer s.unlock()
-	sock, err := control.Listen(s.in.socket())
+	sock, err := control.Listen(ctx, s.in.socket())
 	if err != nil {
 		return err
 	}

@@ -172,7 +172,7 @@ func (l *lexer) phrase(dst []byte) ([]byte, state) {
 		return dst, stBad
 	}
 	for {
-		st := stMore
+		var st state
 		if l.at('"') {
 			dst, st = l.quoted(dst)
 		} else {

@@ -38,7 +38,7 @@ func slowLiteral(line string) (head int, binary, plus, found, bad bool, size uin
 	if m == nil {
 		return
 	}
-	head, found = m[0], true
+	head = m[0]
 	binary, plus = m[3] > m[2], m[7] > m[6]
 	digits := line[m[4]:m[5]]
 	n, err := strconv.ParseUint(digits, 10, 64)

@@ -350,7 +350,8 @@ func TestLiteralReader(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if next() != EventFrame || next() != EventFrame || string(f.Frame().Data) != "A2 NOOP" {
+		first, second := next(), next()
+		if first != EventFrame || second != EventFrame || string(f.Frame().Data) != "A2 NOOP" {
 			t.Fatalf("%s: frame %q", name, f.Frame().Data)
 		}
 	}

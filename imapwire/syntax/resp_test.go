@@ -180,7 +180,7 @@ func readResponses(stream []byte, step, inline int, lim Limits) (lines []string,
 			room := rr.Framer().Reserve()
 			n, err := src.Read(room[:min(step, len(room))])
 			if err != nil {
-				return lines, nil //nolint:nilerr // the stream is at its end
+				return lines, nil // the stream is at its end
 			}
 			rr.Framer().Commit(n)
 			continue

@@ -22,11 +22,11 @@ func goCode(t *table) ([]byte, error) {
 
 	p("// The capabilities.\nconst (")
 	for i, c := range t.capabilities {
-		iota := ""
+		first := ""
 		if i == 0 {
-			iota = " Cap = iota"
+			first = " Cap = iota"
 		}
-		p("\t%s%s // %s", capIdent(c.name), iota, c.rfc)
+		p("\t%s%s // %s", capIdent(c.name), first, c.rfc)
 	}
 	p("\n\t// Caps is the number of capabilities; as a Cap it is \"none needed\".\n\tCaps = int(iota)\n\tnoCap = Cap(iota)\n)\n")
 

@@ -115,7 +115,7 @@ func (r *row) text() string {
 func (r *row) yes() bool {
 	c := r.text()
 	if c != "y" && c != "." && r.err == nil {
-		r.err = fmt.Errorf("%q is neither y nor .", c)
+		r.err = fmt.Errorf("want y or a dot, not %q", c)
 	}
 	return c == "y"
 }

@@ -169,7 +169,8 @@ func testKeys(t *testing.T, h Harness) {
 		t.Fatalf("%d blobs are listed, want %d", len(all), len(blobs))
 	}
 	must(t, w.Close())
-	for range h.Store.Keys(t.Context()) {
+	for _, err := range h.Store.Keys(t.Context()) {
+		must(t, err)
 		break // a listing may end early
 	}
 }

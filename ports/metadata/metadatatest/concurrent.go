@@ -71,7 +71,7 @@ func testConcurrent(t *testing.T, h Harness) {
 	done := make(chan struct{})
 	errs := make(chan error, 8)
 	var readers sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		readers.Go(func() {
 			if err := f.follow(done); err != nil {
 				errs <- err

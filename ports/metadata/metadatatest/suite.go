@@ -203,10 +203,9 @@ func body(id mailbox.ID, uid mailbox.UID, size int64, n int) metadata.Content {
 	}
 }
 
-// seen, deleted and other flag sets that tests use.
+// The flag sets that tests use.
 var (
-	none    = flag.Set{}
-	seen    = flag.Make(flag.Seen)
-	deleted = flag.Make(flag.Deleted)
-	work    = flag.Make(flag.Seen|flag.Deleted, "$Work", "later")
+	none = flag.Set{}
+	seen = flag.Make(flag.Seen)
+	work = flag.Make(flag.Seen|flag.Deleted, "$Work", "later")
 )
