@@ -32,7 +32,7 @@ func TestParseRejects(t *testing.T) {
 		{"unknown section", "[x]\n", "unknown section"},
 		{"wrong columns", "[absent]\ncommand  with\n", "columns of"},
 		{"missing cell", head + "NOOP  NAS\n", "2 cells"},
-		{"bad yes", head + strings.Replace(noop, ".", "n", 1), "neither y nor"},
+		{"bad yes", head + strings.Replace(noop, ".", "n", 1), "want y or a dot"},
 		{"bad state", head + strings.Replace(noop, "NAS", "NAX", 1), "states are letters"},
 		{"bad literal policy", head + strings.Replace(noop, "none", "some", 1), "none of"},
 		{"twice", head + noop + noop, "stands twice"},
