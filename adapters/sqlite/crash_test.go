@@ -178,11 +178,13 @@ func (h *history) check(t *testing.T, s *sqlite.Store, acc account.ID) {
 	must(t, err)
 	m := boxes[0]
 	if m.HighestModSeq < h.modSeq || m.UIDNext < h.uidNext {
-		t.Errorf("HIGHESTMODSEQ %d, UIDNEXT %d after the writer was told %d, %d", m.HighestModSeq, m.UIDNext, h.modSeq, h.uidNext)
+		t.Errorf("HIGHESTMODSEQ %d, UIDNEXT %d after the writer was told %d, %d",
+			m.HighestModSeq, m.UIDNext, h.modSeq, h.uidNext)
 	}
 	h.modSeq, h.uidNext = m.HighestModSeq, m.UIDNext
 	live := map[mailbox.UID]bool{}
-	must(t, s.Identities(t.Context(), acc, m.ID, mailbox.Set{{First: 1, Last: 1<<32 - 1}}, func(v metadata.Identity) error {
+	every := mailbox.Set{{First: 1, Last: 1<<32 - 1}}
+	must(t, s.Identities(t.Context(), acc, m.ID, every, func(v metadata.Identity) error {
 		live[v.UID] = true
 		if old, ok := h.email[v.UID]; h.gone[v.UID] || ok && old != v.EmailID {
 			t.Errorf("UID %d is used for another message", v.UID)
@@ -209,7 +211,7 @@ func checkRows(t *testing.T, path string) {
 	must(t, err)
 	defer func() { must(t, db.Close()) }()
 	var state string
-	must(t, db.QueryRow(`PRAGMA integrity_check`).Scan(&state))
+	must(t, db.QueryRowContext(t.Context(), `PRAGMA integrity_check`).Scan(&state))
 	if state != "ok" {
 		t.Errorf("integrity check: %s", state)
 	}
@@ -231,7 +233,7 @@ func checkRows(t *testing.T, path string) {
 		"upstream UIDs used twice": `SELECT count(*) - count(DISTINCT up_uid) FROM messages WHERE up_uid > 0`,
 	} {
 		var wrong int
-		must(t, db.QueryRow(query).Scan(&wrong))
+		must(t, db.QueryRowContext(t.Context(), query).Scan(&wrong))
 		if wrong != 0 {
 			t.Errorf("%s: %d", what, wrong)
 		}

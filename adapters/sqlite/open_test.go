@@ -85,7 +85,7 @@ func TestNewerDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "meta.db")
 	must(t, sqlite.Migrate(t.Context(), path))
 	db := raw(t, path)
-	_, err := db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
+	_, err := db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
 	must(t, err)
 	for _, migrate := range []bool{false, true} {
 		_, err = sqlite.Open(t.Context(), sqlite.Options{Path: path, Migrate: migrate})
@@ -165,7 +165,7 @@ func TestBusy(t *testing.T) {
 	s := open(t, path)
 	defer func() { must(t, s.Close()) }()
 	db := raw(t, path)
-	_, err := db.Exec(`BEGIN IMMEDIATE`)
+	_, err := db.ExecContext(t.Context(), `BEGIN IMMEDIATE`)
 	must(t, err)
 
 	_, err = s.Users(t.Context())
@@ -182,7 +182,7 @@ func TestBusy(t *testing.T) {
 		_, err = s.CreateUser(t.Context(), account.User{Name: "ann"})
 		fails(t, err, fault.Unavailable)
 	}
-	_, err = db.Exec(`ROLLBACK`)
+	_, err = db.ExecContext(t.Context(), `ROLLBACK`)
 	must(t, err)
 	_, err = s.CreateUser(t.Context(), account.User{Name: "ann"})
 	must(t, err)
@@ -227,7 +227,8 @@ func TestPlans(t *testing.T) {
 	must(t, sqlite.Migrate(t.Context(), path))
 	db := raw(t, path)
 	for _, query := range sqlite.HotStatements() {
-		rows, err := db.Query("EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+		args := make([]any, strings.Count(query, "?"))
+		rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
 		must(t, err)
 		for rows.Next() {
 			var id, parent, unused int

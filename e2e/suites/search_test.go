@@ -58,20 +58,22 @@ func TestSearchEqualsDovecot(t *testing.T) {
 func TestSearchOutsideASCII(t *testing.T) {
 	w, p := theMirror(t)
 	ours, theirs := login(t, p.Login), upstreamLogin(t, w, "corpus")
+	differ := map[string]string{}
 	for _, name := range []string{"INBOX", "Junk"} {
 		for _, c := range []*imapc.Client{ours, theirs} {
 			cmd(t, c, "EXAMINE "+wire(name))
 		}
 		for _, s := range []string{"é", "ü", "ñ", "££", "日本", "Ä"} {
 			for _, key := range []string{"TEXT", "SUBJECT", "FROM", "BODY"} {
-				want := cmd(t, theirs, "SEARCH CHARSET UTF-8 "+key+" ", []byte(s))
-				got := cmd(t, ours, "SEARCH CHARSET UTF-8 "+key+" ", []byte(s))
-				if a, b := found(got), found(want); !slices.Equal(a, b) {
-					t.Errorf("%s: %s %s: only ours %v, only Dovecot's %v", name, key, s, only(a, b), only(b, a))
+				want := found(cmd(t, theirs, "SEARCH CHARSET UTF-8 "+key+" ", []byte(s)))
+				got := found(cmd(t, ours, "SEARCH CHARSET UTF-8 "+key+" ", []byte(s)))
+				if !slices.Equal(got, want) {
+					differ[name+": "+key+" "+s] = fmt.Sprintf("only ours %v, only Dovecot's %v", only(got, want), only(want, got))
 				}
 			}
 		}
 	}
+	accounted(t, "charset_differences.txt", differ)
 }
 
 func search(c *imapc.Client, query string) ([]string, error) {

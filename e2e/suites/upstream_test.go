@@ -15,10 +15,12 @@ import (
 	"imapped/tools/faultproxy"
 )
 
-// behind starts a mirror that is complete and reaches its upstream through a fault proxy.
+// behind starts a mirror that is complete and reaches its upstream through a fault proxy. The tests that use it run side
+// by side: they wait most of the time.
 func behind(t *testing.T, user string) (*faultproxy.Proxy, *harness.Process, []harness.Box, map[string][]row) {
 	t.Helper()
 	w := theWorld(t)
+	t.Parallel()
 	boxes := harness.Account(w.raw[:300], 5)
 	proxy, err := faultproxy.Listen("127.0.0.1:0", w.dovecot.Addr)
 	must(t, err)

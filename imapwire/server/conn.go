@@ -33,7 +33,7 @@ type conn struct {
 	rd    io.Reader // where commands come from: the socket, TLS over it, an inflater over that
 	tls   bool
 	fr    *syntax.Framer
-	began time.Time // when the frame in hand began
+	began time.Time // when the frame in hand began; zero before its first octet
 
 	out output
 
@@ -129,15 +129,16 @@ func (c *conn) guard(f func()) {
 
 // close ends the connection: commands that run are waited for, then everything is given back.
 func (c *conn) close() {
+	defer c.cancel()
 	c.jobs.wait()
 	_ = c.out.flush()
-	c.cancel()
 	if c.sel != nil {
 		c.sel.box.Close()
 	}
 	if c.sess != nil {
 		c.sess.Close()
 	}
+	_ = c.out.nc.Close() // with TLS's own farewell, so that the client knows that nothing was cut off
 	_ = c.nc.Close()
 }
 
@@ -199,6 +200,7 @@ type tlsConn struct {
 	socket net.Conn
 }
 
+// SetWriteDeadline is the socket's: crypto/tls makes a connection useless after a write that timed out in it.
 func (t tlsConn) SetWriteDeadline(d time.Time) error { return t.socket.SetWriteDeadline(d) }
 
 // secure says whether a password may cross the connection.

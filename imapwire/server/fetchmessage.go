@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"imapped/app/session"
 	"imapped/domain/fault"
@@ -106,7 +107,8 @@ func (f *fetcher) missing(m *session.Message, err error) error {
 // values works out the items that are about octets.
 func (f *fetcher) values(m *session.Message, raw session.Bytes) error {
 	s := f.scratch
-	s.values, s.picked = append(s.values[:0], make([]value, len(f.items))...), s.picked[:0]
+	s.values, s.picked = slices.Grow(s.values[:0], len(f.items))[:len(f.items)], s.picked[:0]
+	clear(s.values)
 	var ix *message.Index
 	if f.parts {
 		var err error
@@ -163,8 +165,14 @@ func (f *fetcher) section(m *session.Message, raw session.Bytes, ix *message.Ind
 	v.kind, v.off = valuePicked, int64(len(s.picked))
 	s.picked = message.FilterHeader(s.picked, s.header, it.fields, it.Section.Spec == syntax.SpecHeaderFieldsNot)
 	v.n = int64(len(s.picked)) - v.off
+	if len(s.picked) > maxPicked {
+		return fault.New(fault.Limit, "fetch section", "too many header fields are asked for at once")
+	}
 	return nil
 }
+
+// maxPicked bounds the header lines that are held for one message's answer: one huge header, asked for many times.
+const maxPicked = 64 << 20
 
 func sizeOf(b session.Bytes) int64 {
 	if b == nil {

@@ -15,8 +15,8 @@ func (c *conn) fill(next bool) error {
 	if err := c.out.flush(); err != nil {
 		return err
 	}
-	if !c.fr.InFrame() {
-		c.began = time.Time{}
+	if c.began.IsZero() && c.fr.InFrame() {
+		c.began = time.Now()
 	}
 	for {
 		c.arm(c.readDeadline())
@@ -74,6 +74,7 @@ func (c *conn) next() (syntax.Event, error) {
 // line returns a line that is no command, after a continuation request (AUTHENTICATE, IDLE). ok is false when it was
 // too long. The line is valid until the next read.
 func (c *conn) line() (line []byte, ok bool, err error) {
+	c.began = time.Time{}
 	for {
 		if c.ending() != "" {
 			return nil, false, net.ErrClosed
@@ -95,6 +96,7 @@ func (c *conn) line() (line []byte, ok bool, err error) {
 
 // step takes one frame from the client and begins the command in it. It returns false when the connection ends.
 func (c *conn) step() bool {
+	c.began = time.Time{}
 	p := c.srv.parsed.Get().(*parsed)
 	refused, err := c.receive(p)
 	switch {
@@ -165,6 +167,11 @@ func (c *conn) literal(p *parsed) *answer {
 	}
 	if err != nil {
 		a := badSyntax(err)
+		return &a
+	}
+	policy := cmd.Row().Literals
+	if policy == fsm.LiteralsNone || kind == syntax.LiteralAsData && policy != fsm.LiteralsStream {
+		a := bad("%s takes no such literal", cmd)
 		return &a
 	}
 	if kind == syntax.LiteralAsData {

@@ -154,16 +154,21 @@ func TestSlowReader(t *testing.T) {
 	ts := startServer(t, store, func(o *Options) { o.WriteTimeout = 100 * time.Millisecond })
 	c := dial(t, ts.addr).login("INBOX")
 	c.send("a FETCH 1 BODY[]\r\n")
-	waitFor(t, func() bool { ts.mu.Lock(); defer ts.mu.Unlock(); return len(ts.conns) == 0 })
+	ts.allGone()
 }
 
-// waitFor polls for what only another goroutine can make true.
-func waitFor(t testing.TB, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(testTimeout); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it did not happen")
-		}
+// allGone waits until the server has no connection left.
+func (ts *testServer) allGone() {
+	ts.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		ts.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(testTimeout):
+		ts.t.Fatal("connections are left")
 	}
 }
 
@@ -258,4 +263,19 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	}
 	panics.Add(-1)
 	dial(t, ts.addr).login("")
+}
+
+// One huge header, asked for many times in one command, is not held in memory as many times.
+func TestHugeHeaderManyTimes(t *testing.T) {
+	store := newFake()
+	store.deliver("INBOX", strings.Repeat("X-Long: "+strings.Repeat("y", 900)+"\n", 10_000)+"\ntext\n")
+	ts := startServer(t, store, nil)
+	c := dial(t, ts.addr).login("INBOX")
+	got := c.do("FETCH 1 (" + strings.Repeat("BODY.PEEK[HEADER.FIELDS.NOT (A)] ", 99) + "UID)")
+	if !strings.HasPrefix(got[0], "x NO [LIMIT]") {
+		t.Errorf("%.200q", got[0])
+	}
+	if got := c.do("FETCH 1 BODY.PEEK[HEADER.FIELDS.NOT (A)]<0.10>"); len(got) != 3 {
+		t.Errorf("%.200q", got)
+	}
 }

@@ -46,29 +46,33 @@ func (c *conn) list(j *job, req session.ListRequest, name string, args *syntax.L
 	}
 	subscribed := req.Subscribed || args.Return&syntax.ListReturnSubscribed != 0
 	for i := range boxes {
-		b := &boxes[i]
-		o := &c.out
-		o.begin()
-		o.text("* ")
-		o.text(name)
-		o.text(" (")
-		o.b = appendAttrs(o.b, b, subscribed && !req.LSUB)
-		o.text(`) "/" `)
-		if b.Name == "" {
-			o.text(`""`)
-		} else {
-			o.b = c.appendMailbox(o.b, b.Name)
-		}
-		if b.ChildInfo {
-			o.text(` ("CHILDINFO" ("SUBSCRIBED"))`)
-		}
-		o.text("\r\n")
-		if b.Status != nil {
-			c.writeStatus(b.Name, b.Status, args.Status)
-		}
-		o.end()
+		c.writeListed(name, &boxes[i], subscribed && !req.LSUB, args.Status)
 	}
 	return ok(j.cmd.String() + " completed")
+}
+
+// writeListed writes the LIST or LSUB response for a mailbox, and its STATUS where there is one.
+func (c *conn) writeListed(name string, b *session.Listed, subscribed bool, items syntax.StatusItems) {
+	o := &c.out
+	o.begin()
+	defer o.end()
+	o.text("* ")
+	o.text(name)
+	o.text(" (")
+	o.b = appendAttrs(o.b, b, subscribed)
+	o.text(`) "/" `)
+	if b.Name == "" {
+		o.text(`""`)
+	} else {
+		o.b = c.appendMailbox(o.b, b.Name)
+	}
+	if b.ChildInfo {
+		o.text(` ("CHILDINFO" ("SUBSCRIBED"))`)
+	}
+	o.text("\r\n")
+	if b.Status != nil {
+		c.writeStatus(b.Name, b.Status, items)
+	}
 }
 
 var attrNames = []struct {
@@ -131,17 +135,17 @@ func (c *conn) Status(j *job) answer {
 	if err != nil {
 		return c.failure(j.cmd, err)
 	}
-	if j.args.Status&syntax.StatusHighestModSeq != 0 && c.srv.caps.Has(fsm.CapCondstore) {
-		c.enabled.add(extCondStore) // RFC 7162 section 3.1.1
-	}
 	c.out.begin()
+	defer c.out.end()
 	c.writeStatus(name, &st, j.args.Status)
-	c.out.end()
 	return ok("Status completed")
 }
 
 // writeStatus writes one STATUS response; the output is locked.
 func (c *conn) writeStatus(name string, st *session.Status, items syntax.StatusItems) {
+	if items&syntax.StatusHighestModSeq != 0 && c.srv.caps.Has(fsm.CapCondstore) {
+		c.enabled.add(extCondStore) // RFC 7162 section 3.1.1
+	}
 	o := &c.out
 	o.text("* STATUS ")
 	o.b = c.appendMailbox(o.b, name)

@@ -33,9 +33,9 @@ func TestMain(m *testing.M) {
 // testServer is a server on loopback.
 type testServer struct {
 	*Server
+	t     testing.TB
 	store *fake
 	addr  string
-	certs *x509.CertPool
 }
 
 // startServer starts a server with a plain listener; modify may change its options.
@@ -49,7 +49,7 @@ func startServer(t testing.TB, store *fake, modify func(*Options)) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts := &testServer{Server: s, store: store}
+	ts := &testServer{Server: s, t: t, store: store}
 	ts.addr = ts.listen(t, PlainMode)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -57,9 +57,13 @@ func TestIndependentCommandsOverlap(t *testing.T) {
 		all = append(all, c.line())
 	}
 	text := strings.Join(all, "\n")
-	fetched, expunged := strings.Index(text, "* 1 FETCH (BODY[]<0> {4}\nFrom)\na OK"), strings.Index(text, "* 2 EXPUNGE\nh OK")
-	if fetched < 0 || expunged < fetched {
-		t.Errorf("the FETCH and then the NOOP with its EXPUNGE were expected:\n%s", text)
+	at := -1
+	for _, want := range []string{"* 1 FETCH (BODY[]<0> {4}\nFrom)\n", "a OK", "* 2 EXPUNGE\nh OK", "i OK"} {
+		i := strings.Index(text, want)
+		if i < at || i < 0 {
+			t.Errorf("%q is missing or out of order:\n%s", want, text)
+		}
+		at = i
 	}
 }
 
@@ -91,7 +95,7 @@ func TestClientGoneCancelsItsCommand(t *testing.T) {
 	c.send("a FETCH 1 BODY[]\r\n")
 	<-opened
 	_ = c.nc.Close()
-	waitFor(t, func() bool { ts.mu.Lock(); defer ts.mu.Unlock(); return len(ts.conns) == 0 })
+	ts.allGone()
 }
 
 // fileSession gives the bodies of a fake as files, as the blob store does.

@@ -228,7 +228,6 @@ func TestIdleMemory(t *testing.T) {
 	for i := 1; i < n; i++ {
 		open(i)
 	}
-	time.Sleep(100 * time.Millisecond) // let the watchers come to rest; only the figures depend on it
 	heap1, stack1 := settle()
 	per := func(a, b uint64) float64 { return (float64(b) - float64(a)) / float64(n-1) / 1024 }
 	t.Logf("%d idle connections: heap %.1f KB, stacks %.1f KB, RSS %.1f KB each (client side included)", n,

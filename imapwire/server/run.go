@@ -31,6 +31,7 @@ type job struct {
 	args      *syntax.Command // p's
 	tag       []byte
 	alone     bool // conflicts with everything, whatever the table says: it sets or uses "$"
+	beside    bool // runs beside the main goroutine, which sends what the others answer before it waits
 	begun     time.Time
 	pipelined bool // another command has been received already
 }
@@ -40,14 +41,15 @@ type jobs struct {
 	mu      sync.Mutex
 	free    sync.Cond // mu; a job ended
 	running []*job
+	live    int  // commands whose goroutine has not ended: those that run, and those that still send their answer
 	more    bool // main has read a further command
 }
 
-// wait waits until nothing runs.
+// wait waits until every command's goroutine has ended.
 func (js *jobs) wait() {
 	js.mu.Lock()
 	defer js.mu.Unlock()
-	for len(js.running) > 0 {
+	for js.live > 0 {
 		js.free.Wait()
 	}
 }
@@ -66,7 +68,7 @@ func (js *jobs) admit(j *job) {
 	for js.conflict(j) {
 		js.free.Wait()
 	}
-	js.running, js.more = append(js.running, j), false
+	js.running, js.live, js.more = append(js.running, j), js.live+1, false
 }
 
 func (js *jobs) conflict(j *job) bool {
@@ -78,7 +80,7 @@ func (js *jobs) conflict(j *job) bool {
 	return len(js.running) >= maxJobs
 }
 
-// remove counts j out. mu is held.
+// remove counts j out of what runs; a second time does nothing. mu is held.
 func (js *jobs) remove(j *job) {
 	for i, r := range js.running {
 		if r == j {
@@ -120,15 +122,10 @@ func (c *conn) dispatch(p *parsed) {
 		return
 	}
 	long := j.cmd == fsm.Fetch || j.cmd == fsm.UIDFetch || j.cmd == fsm.Search || j.cmd == fsm.UIDSearch
-	j.alone = long && usesSaved(j.args)
+	j.alone, j.beside = long && usesSaved(j.args), long
 	c.jobs.admit(j)
-	if long {
-		go func() {
-			c.run(j)
-			if c.out.flush() != nil {
-				c.cut()
-			}
-		}()
+	if j.beside {
+		go c.run(j)
 		return
 	}
 	c.run(j)
@@ -148,22 +145,28 @@ func (c *conn) reply(tag []byte, cmd fsm.Command, a *answer) {
 // run runs the command, answers it, and moves the state.
 func (c *conn) run(j *job) {
 	defer func() {
-		c.jobs.mu.Lock()
-		c.jobs.remove(j)
-		c.jobs.mu.Unlock()
 		if j.p != nil {
 			c.putParsed(j.p)
 		}
+		c.jobs.mu.Lock()
+		defer c.jobs.mu.Unlock()
+		c.jobs.remove(j)
+		c.jobs.live--
 	}()
 	c.guard(func() {
 		a := fsm.Dispatch(c, j.cmd, j)
 		c.finish(j, &a)
 		c.observe(j.cmd, a.result, time.Since(j.begun))
-		if a.then != nil {
-			if err := a.then(); err != nil {
-				c.log.Info("connection ended", "command", j.cmd.String(), "err", err)
-				c.cut()
-			}
+		var err error
+		switch {
+		case a.then != nil:
+			err = a.then()
+		case j.beside:
+			err = c.out.flush()
+		}
+		if err != nil {
+			c.log.Info("connection ended", "command", j.cmd.String(), "err", err)
+			c.cut()
 		}
 	})
 }
@@ -172,6 +175,8 @@ func (c *conn) run(j *job) {
 func (c *conn) finish(j *job, a *answer) {
 	c.jobs.mu.Lock()
 	defer c.jobs.mu.Unlock()
+	// Before the answer can be seen: what the client sends after it does not run beside this command.
+	defer c.jobs.remove(j)
 	if a.silent {
 		return
 	}

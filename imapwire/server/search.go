@@ -2,6 +2,7 @@ package server
 
 import (
 	"imapped/domain/mailbox"
+	"imapped/domain/message"
 	"imapped/imapwire/fsm"
 	"imapped/imapwire/syntax"
 )
@@ -32,9 +33,11 @@ func (c *conn) find(j *job, args *syntax.SearchArgs, uid bool) answer {
 		if c.enabled.has(extUTF8) {
 			return bad("No CHARSET after UTF8=ACCEPT was enabled") // RFC 6855 section 3
 		}
-		known := false
-		if b.charset, known = charset(args.Charset.Bytes); !known {
+		if b.charset = args.Charset.Text(); !message.KnowsCharset(b.charset) {
 			return no(charsets, "Unknown charset")
+		}
+		if syntax.EqualFold(args.Charset.Bytes, "UTF-8") || syntax.EqualFold(args.Charset.Bytes, "US-ASCII") {
+			b.charset = ""
 		}
 	}
 	q := b.build(0)

@@ -3,11 +3,9 @@ package server
 import (
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/ianaindex"
-
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
+	"imapped/domain/message"
 	"imapped/domain/search"
 	"imapped/imapwire/syntax"
 )
@@ -17,18 +15,9 @@ type queryBuilder struct {
 	view    *mailbox.View
 	saved   mailbox.Set
 	keys    []syntax.SearchKey
-	charset encoding.Encoding // nil: UTF-8
-	modSeq  bool              // MODSEQ was asked: the answer names one
-	wrong   string            // why the program makes no sense
-}
-
-// charset returns the encoding with the name; nil for UTF-8 and its subset US-ASCII. ok is false for an unknown one.
-func charset(name []byte) (enc encoding.Encoding, ok bool) {
-	if syntax.EqualFold(name, "UTF-8") || syntax.EqualFold(name, "US-ASCII") {
-		return nil, true
-	}
-	enc, err := ianaindex.MIME.Encoding(string(name))
-	return enc, err == nil && enc != nil
+	charset string // of the strings; empty: UTF-8
+	modSeq  bool   // MODSEQ was asked: the answer names one
+	wrong   string // why the program makes no sense
 }
 
 var searchFlags = map[syntax.SearchOp]struct {
@@ -136,15 +125,13 @@ func object(op search.Op, kind byte, s syntax.String) search.Query {
 
 // text converts a string to UTF-8.
 func (b *queryBuilder) text(s syntax.String) string {
-	if b.charset == nil {
+	if b.charset == "" {
 		if !utf8.Valid(s.Bytes) {
-			b.wrong = "A search string is not in its charset"
+			b.wrong = "A search string is not UTF-8"
 		}
 		return s.Text()
 	}
-	out, err := b.charset.NewDecoder().Bytes(s.Bytes)
-	if err != nil {
-		b.wrong = "A search string is not in its charset"
-	}
-	return string(out)
+	var d message.TextDecoder
+	d.Reset(b.charset)
+	return string(d.Flush(d.Decode(nil, s.Bytes)))
 }

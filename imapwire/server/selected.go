@@ -67,8 +67,21 @@ func (c *conn) open(j *job, readOnly bool) answer {
 		c.enabled.add(extCondStore)
 	}
 	v := box.View()
+	c.writeSelected(v)
+	if args.QResync && args.UIDValidity == box.UIDValidity() {
+		if err := c.resync(args, v); err != nil {
+			c.deselect()
+			return c.failure(j.cmd, err)
+		}
+	}
+	return okCode("READ-ONLY", j.cmd.String()+" completed")
+}
+
+// writeSelected writes what SELECT tells of the mailbox.
+func (c *conn) writeSelected(v *mailbox.View) {
 	o := &c.out
 	o.begin()
+	defer o.end()
 	c.writeFlags(v)
 	o.text("* OK [PERMANENTFLAGS ()] No flag can be changed\r\n* ")
 	o.number(uint64(v.Len()))
@@ -86,24 +99,16 @@ func (c *conn) open(j *job, readOnly bool) answer {
 	if first := v.FirstUnseen(); first != 0 {
 		code("UNSEEN ", uint64(first), "First unseen")
 	}
-	code("UIDVALIDITY ", uint64(box.UIDValidity()), "UIDs valid")
+	code("UIDVALIDITY ", uint64(c.sel.box.UIDValidity()), "UIDs valid")
 	code("UIDNEXT ", uint64(v.UIDNext()), "Predicted next UID")
 	if c.srv.caps.Has(fsm.CapCondstore) {
 		code("HIGHESTMODSEQ ", uint64(max(v.HighestModSeq(), 1)), "Highest")
 	}
 	if c.srv.caps.Has(fsm.CapObjectid) {
 		o.text("* OK [MAILBOXID (")
-		o.text(box.ID())
+		o.text(c.sel.box.ID())
 		o.text(")] Mailbox's own\r\n")
 	}
-	o.end()
-	if args.QResync && args.UIDValidity == box.UIDValidity() {
-		if err := c.resync(args, v); err != nil {
-			c.deselect()
-			return c.failure(j.cmd, err)
-		}
-	}
-	return okCode("READ-ONLY", j.cmd.String()+" completed")
 }
 
 // writeFlags writes the FLAGS response: the system flags, and the keywords in use.
