@@ -90,7 +90,7 @@ func Serve(ctx context.Context, l net.Listener, s Server) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	err := server.Shutdown(stop)
-	_ = <-done // it says that it was shut down
+	<-done //nolint:errcheck // Serve says that it was shut down
 	return fault.Wrap("stop control socket", err)
 }
 

@@ -49,7 +49,7 @@ func serveStrangers(t *testing.T, ts *testServer) string {
 	}
 	done := make(chan error, 1)
 	go func() { done <- ts.Serve(t.Context(), strangers{l}, PlainMode) }()
-	t.Cleanup(func() { <-done })
+	t.Cleanup(func() { <-done }) //nolint:errcheck // it says that it was stopped
 	return l.Addr().String()
 }
 
