@@ -14,7 +14,7 @@ MODULES := . $(sort $(patsubst ./%/go.mod,%,$(filter-out ./go.mod,$(shell find .
 
 # What tests skipped or reported, over all the runs of one "make".
 NOTES := $(CURDIR)/bin/test-notes
-GOTEST = bin/gotest -summary $(NOTES)
+GOTEST = bin/gotest -summary $(NOTES) --
 
 # Nothing may change go.mod behind our back; the version comes from VERSION, not from the build.
 export GOFLAGS := -mod=readonly -buildvcs=false
@@ -64,7 +64,7 @@ bin/golangci-lint-$(GOLANGCI_LINT):
 
 .PHONY: lint
 lint: bin/golangci-lint-$(GOLANGCI_LINT) ## golangci-lint over all modules
-	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(CURDIR)/$< run -c $(CURDIR)/.golangci.yml ./...); done
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(CURDIR)/$< run --allow-parallel-runners -c $(CURDIR)/.golangci.yml ./...); done
 
 .PHONY: generate
 generate: ## write the generated files anew
