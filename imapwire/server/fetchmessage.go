@@ -135,6 +135,10 @@ func (f *fetcher) values(m *session.Message, raw session.Bytes) error {
 
 func (f *fetcher) section(m *session.Message, raw session.Bytes, ix *message.Index, it *item, v *value) error {
 	s := f.scratch
+	if it.stored && len(m.Headers) == 0 {
+		// None of the fields is there, or there is too much of them to be kept apart: the message itself knows.
+		return f.unstored(m, it, v)
+	}
 	if it.stored {
 		v.kind, v.off = valuePicked, int64(len(s.picked))
 		s.picked = message.FilterHeader(s.picked, m.Headers, it.fields, false)
