@@ -92,7 +92,7 @@ func TestHostile(t *testing.T) {
 		{"a literal of 4 GB", "S: * LIST () \"/\" {4294967296}\n! big 100000 x\n! close"},
 		{"a literal of too many digits", "! may-end\nS: * LIST () \"/\" {99999999999999999999999}\nS: x\n! silent"},
 		{"a body of 4 EB", "S: * 1 FETCH (UID 5 BODY[] {4611686018427387904}\n! big 100000 x\n! close"},
-		{"no end of noise", strings.Repeat("S: nonsense\n", 100) + "! may-end\n! silent"},
+		{"no end of noise", "! may-end\n" + strings.Repeat("S: nonsense\n", 100) + "! silent"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			conn, _ := dial(t, dialer(), script("", "C: a UID SEARCH ALL\n"+tc.lines))
