@@ -61,10 +61,11 @@ func (c demoCmd) Run(ctx context.Context, lf *logFlags, out output) (err error) 
 	host, port, err := net.SplitHostPort(l.Addr().String())
 	if err == nil {
 		fmt.Fprintf(out, "Sample upstream on %s, user %s, password %s; a new message every %v.\n", l.Addr(), demoName, demoName, c.Every)
-		c.mirrorFlags.Data = filepath.Join(c.Data, "demo")
+		flags := c.mirrorFlags
+		flags.Data = filepath.Join(c.Data, "demo")
 		var t mirrorTarget
 		if t, err = parseTarget(fmt.Sprintf("imap://%s@%s", demoName, net.JoinHostPort(host, port)), true); err == nil {
-			m := mirroring{flags: c.mirrorFlags, sync: c.syncFlags, target: t, password: []byte(demoName), logs: lf, out: out}
+			m := mirroring{flags: flags, sync: c.syncFlags, target: t, password: []byte(demoName), logs: lf, out: out}
 			err = m.run(ctx)
 		}
 	}
