@@ -90,7 +90,7 @@ unit: bin/gotest ## tests of the modules, without the e2e suite
 
 .PHONY: race
 race: bin/gotest ## the same tests with the race detector and the checks on released buffers
-	@for m in $(UNIT_MODULES); do (cd $$m && CGO_ENABLED=1 $(CURDIR)/$(GOTEST) -race -tags invariants ./...); done
+	@for m in $(UNIT_MODULES); do (cd $$m && CGO_ENABLED=1 $(CURDIR)/$(GOTEST) -short -race -tags invariants ./...); done
 
 .PHONY: contract
 contract: bin/gotest ## the contract suites of the ports against every adapter
