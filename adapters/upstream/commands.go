@@ -32,7 +32,12 @@ func (c *Conn) answers(cmd upstream.Command) []answer {
 	case *upstream.Enumerate:
 		return []answer{&enumerating{c: c, cmd: cmd, extended: c.server.ESearch && !noESearch}}
 	case *upstream.Noop:
-		return []answer{&noop{cmd}}
+		return []answer{&plain{"NOOP", &cmd.Outcome}}
+	case *upstream.Unselect:
+		if !c.server.Unselect {
+			return []answer{&plain{"NOOP", &cmd.Outcome}}
+		}
+		return []answer{&plain{"UNSELECT", &cmd.Outcome}}
 	}
 	cmd.Result().Err = fault.Newf(fault.Invalid, "upstream", "unknown command %T", cmd)
 	return nil
@@ -202,13 +207,16 @@ func (a *asking) finish(_ *syntax.Response, err error) {
 	}
 }
 
-// noop is NOOP.
-type noop struct{ cmd *upstream.Noop }
+// plain is a command without arguments, whose answer is all it has.
+type plain struct {
+	name    string
+	outcome *upstream.Outcome
+}
 
-func (n *noop) verb() string                         { return "NOOP" }
-func (n *noop) encode(w *syntax.CommandWriter)       { w.Raw("NOOP") }
-func (n *noop) take(*syntax.Response, bool) bool     { return false }
-func (n *noop) finish(_ *syntax.Response, err error) { n.cmd.Err = err }
+func (p *plain) verb() string                         { return p.name }
+func (p *plain) encode(w *syntax.CommandWriter)       { w.Raw(p.name) }
+func (p *plain) take(*syntax.Response, bool) bool     { return false }
+func (p *plain) finish(_ *syntax.Response, err error) { p.outcome.Err = err }
 
 // enumerating is UID SEARCH of everything, with its answer as ranges where that works (RFC 4731).
 type enumerating struct {

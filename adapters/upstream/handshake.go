@@ -369,6 +369,7 @@ func (h *handshake) conclude() {
 	s.SpecialUse = h.offers("SPECIAL-USE")
 	s.Idle = h.offers("IDLE")
 	s.UIDPlus = h.offers("UIDPLUS")
+	s.Unselect = h.offers("UNSELECT")
 	s.Move = h.offers("MOVE")
 	s.ESearch = h.offers("ESEARCH")
 	s.UTF8 = h.enabled["UTF8=ACCEPT"]

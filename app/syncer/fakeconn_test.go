@@ -23,7 +23,8 @@ type fconn struct {
 	budget   int // events left; negative: endless
 	dead     bool
 	selected *mbox
-	seen     [3]uint64 // what Idle last knew of the mailbox
+	seen     [3]uint64       // what Idle last knew of the mailbox
+	told     upstream.Status // what the selection knows of it
 }
 
 // errOwed is the Err of a command that is not answered yet.
@@ -127,6 +128,8 @@ func (c *fconn) one(ctx context.Context, cmd upstream.Command) error {
 		after = c.doSelect(cmd)
 	case *upstream.Fetch:
 		after = c.fetch(ctx, cmd)
+	case *upstream.Unselect:
+		c.selected = nil
 	case *upstream.Enumerate:
 		if c.selected == nil {
 			cmd.Err = &upstream.Refusal{Status: "BAD", Text: "nothing selected"}
@@ -143,6 +146,14 @@ func (c *fconn) one(ctx context.Context, cmd upstream.Command) error {
 		return after()
 	}
 	return nil
+}
+
+// statusOf is what STATUS says: of the selected mailbox, as many servers do, what the selection knows.
+func (c *fconn) statusOf(b *mbox) upstream.Status {
+	if b == c.selected {
+		return c.told
+	}
+	return c.w.statusOf(b)
 }
 
 func (w *world) statusOf(b *mbox) upstream.Status {
@@ -171,7 +182,7 @@ func (c *fconn) list(cmd *upstream.List) {
 		}
 		l := upstream.Listed{Name: b.name, Delimiter: b.delim, Attrs: b.attrs}
 		if cmd.Status && b.attrs&mailbox.NoSelect == 0 {
-			s := w.statusOf(b)
+			s := c.statusOf(b)
 			l.Status = &s
 		}
 		cmd.Mailboxes = append(cmd.Mailboxes, l)
@@ -185,7 +196,7 @@ func (c *fconn) status(cmd *upstream.Status) {
 		return
 	}
 	name := cmd.Name
-	*cmd = c.w.statusOf(b)
+	*cmd = c.statusOf(b)
 	cmd.Name = name
 }
 
@@ -197,6 +208,7 @@ func (c *fconn) doSelect(cmd *upstream.Select) func() error {
 		return nil
 	}
 	s := c.w.statusOf(b)
+	c.told = s
 	cmd.Messages, cmd.UIDNext, cmd.UIDValidity, cmd.HighestModSeq = s.Messages, s.UIDNext, s.UIDValidity, s.HighestModSeq
 	c.seen = b.version()
 	if cmd.Resync == nil || cmd.Resync.UIDValidity != b.validity {

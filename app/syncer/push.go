@@ -204,7 +204,8 @@ func (o *owner) lookAtWatched(ctx context.Context, l *link) error {
 	if len(open) == 0 {
 		return nil
 	}
-	var cmds []upstream.Command
+	cmds := l.leave()
+	first := len(cmds)
 	for _, b := range open {
 		cmds = append(cmds, &upstream.Status{Name: b.raw()})
 	}
@@ -214,7 +215,7 @@ func (o *owner) lookAtWatched(ctx context.Context, l *link) error {
 	states := map[string]*mirror.State{}
 	var moved []*box
 	for i, b := range open {
-		if st := cmds[i].(*upstream.Status); st.Err == nil {
+		if st := cmds[first+i].(*upstream.Status); st.Err == nil {
 			states[st.Name] = &mirror.State{
 				Messages: st.Messages, UIDNext: st.UIDNext, UIDValidity: st.UIDValidity, HighestModSeq: st.HighestModSeq,
 			}

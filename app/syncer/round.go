@@ -64,12 +64,22 @@ func (o *owner) list(ctx context.Context, l *link) (map[string]*mirror.State, er
 	return states, nil
 }
 
+// leave returns what is to be sent before STATUS is asked for: servers answer it for a selected mailbox from what the
+// selection has seen.
+func (l *link) leave() []upstream.Command {
+	if l.selected == nil {
+		return nil
+	}
+	l.forget()
+	return []upstream.Command{&upstream.Unselect{}}
+}
+
 // listing asks for a complete listing. Without LIST-STATUS the counts are asked for with one STATUS each: of the known
 // mailboxes in the same flush, of new ones in a second.
 func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Listing, error) {
 	const op = "list mailboxes"
 	list := &upstream.List{Status: l.server.ListStatus}
-	cmds := []upstream.Command{list}
+	cmds := append(l.leave(), list)
 	status := map[string]*upstream.Status{}
 	ask := func(name string) {
 		s := &upstream.Status{Name: name}

@@ -75,7 +75,7 @@ func TestUnstableValidityIsCapped(t *testing.T) {
 	if failed == 0 {
 		t.Error("healing goes on without end")
 	}
-	if n, what := w.commands(); n > 20+8*3 {
+	if n, what := w.commands(); n > 20+8*4 {
 		t.Errorf("%d commands: %s", n, what)
 	}
 	if got := r.uids("INBOX"); !slices.Equal(got, before) {

@@ -59,6 +59,7 @@ func TestCommandBudget(t *testing.T) {
 	r := newRig(t, w)
 	r.start()
 	r.sync()
+	r.sync() // leaves the mailbox that the first round ended in
 	w.commands()
 
 	r.sync()
@@ -73,18 +74,24 @@ func TestCommandBudget(t *testing.T) {
 		t.Errorf("7 new messages: %d commands %s, want at most 4", n, what)
 	}
 	r.compare()
+	r.sync()
+	w.commands()
 	w.setFlags("box4", 2, `\Seen`)
 	r.sync()
 	if n, what := w.commands(); n > 3 {
 		t.Errorf("a flag: %d commands %s, want at most 3", n, what)
 	}
 	r.compare()
+	r.sync()
+	w.commands()
 	w.expunge("box5", 1, 3)
 	r.sync()
 	if n, what := w.commands(); n > 5 {
 		t.Errorf("an expunge: %d commands %s", n, what)
 	}
 	r.compare()
+	r.sync()
+	w.commands()
 	r.sync()
 	if n, what := w.commands(); n != 1 {
 		t.Errorf("nothing changed any more: %d commands %s, want 1", n, what)

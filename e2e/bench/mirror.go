@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"imapped/e2e/harness"
@@ -87,13 +87,35 @@ func (b *bench) forced(ctx context.Context, m harness.Mirror, messages int) (too
 		return 0, 0, err
 	}
 	cmd := exec.CommandContext(ctx, m.Binary, "force-sync", "--account-email", m.Account(), "--data", m.Data)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
 	start := time.Now()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return 0, 0, fmt.Errorf("force-sync: %w\n%s", err, out)
+	if err := cmd.Start(); err != nil {
+		return 0, 0, err
 	}
+	// Not the kernel's account of the child's peak: that begins with the memory of this process, which it was cloned from.
+	done, sampled := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sampled)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if _, p, err := harness.Memory(cmd.Process.Pid); err == nil {
+				peak = max(peak, p)
+			}
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+	}()
+	err = cmd.Wait()
 	took = time.Since(start)
-	if use, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		peak = use.Maxrss << 10
+	close(done)
+	<-sampled
+	if err != nil {
+		return 0, 0, fmt.Errorf("force-sync: %w\n%s", err, &out)
 	}
 	s, err := m.Status(ctx)
 	if err == nil && (s.Messages != messages || s.Bodies != messages) {

@@ -57,10 +57,11 @@ func (d *Dovecot) Load(ctx context.Context, user string, boxes []Box) error {
 	if err != nil {
 		return err
 	}
-	if err := d.CopyToContainer(ctx, archive, "/load.tar", 0o600); err != nil {
+	name := "/load-" + user + ".tar"
+	if err := d.CopyToContainer(ctx, archive, name, 0o600); err != nil {
 		return fmt.Errorf("load %s: %w", user, err)
 	}
-	_, err = d.Exec(ctx, "cd /srv/mail; rm -rf "+user+"; tar -xpf /load.tar; rm /load.tar")
+	_, err = d.Exec(ctx, "cd /srv/mail; rm -rf "+user+"; tar -xpf "+name+"; rm "+name)
 	return err
 }
 

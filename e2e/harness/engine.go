@@ -17,7 +17,8 @@ import (
 	"github.com/testcontainers/testcontainers-go/wait"
 )
 
-// Label marks the containers of these suites, so that those of a killed run can be found.
+// Label marks the containers of these suites with the process that started them, so that those of a killed run can be
+// told from others'.
 const Label = "imapped.e2e"
 
 // Engine returns nil when a Docker engine answers and has the images, else the reason why the suites cannot run.
@@ -74,7 +75,7 @@ type running struct{ testcontainers.Container }
 func start(ctx context.Context, image, ready string, env map[string]string, opts ...testcontainers.ContainerCustomizer) (running, error) {
 	all := append([]testcontainers.ContainerCustomizer{
 		testcontainers.WithEnv(env),
-		testcontainers.WithLabels(map[string]string{Label: "true"}),
+		testcontainers.WithLabels(map[string]string{Label: strconv.Itoa(os.Getpid())}),
 	}, opts...)
 	if ready != "" {
 		all = append(all, testcontainers.WithWaitStrategy(wait.ForLog(ready).WithStartupTimeout(time.Minute)))

@@ -173,8 +173,12 @@ func (c *checker) astring() {
 		c.str()
 		return
 	}
-	if w := c.word(); strings.ContainsAny(w, `(){%*"\`) {
-		c.fail("astring")
+	from := c.p
+	for ch := c.peek(); ch > ' ' && ch < 0x7f && !strings.ContainsRune(`(){%*"\`, rune(ch)); ch = c.peek() {
+		c.p++
+	}
+	if c.p == from {
+		c.fail("want an astring")
 	}
 }
 
@@ -438,11 +442,19 @@ func possibleTags(input []byte, tags map[string]bool, ways *int) bool {
 		word, _, _ := bytes.Cut(input, []byte(" "))
 		word, _, _ = bytes.Cut(word, []byte("\n"))
 		tags[strings.TrimSuffix(string(word), "\r")] = true
+		line, _, _ := bytes.Cut(bytes.ToUpper(input), []byte("\n"))
 		next, forked := skipFrame(input, tags, ways)
 		if forked < 0 {
 			return false
 		}
 		input = next
+		if bytes.Contains(line, []byte("IDLE")) || bytes.Contains(line, []byte("AUTHENTICATE")) {
+			// The next line may be no command: then nothing in it announces a literal.
+			_, after, _ := bytes.Cut(input, []byte("\n"))
+			if !possibleTags(after, tags, ways) {
+				return false
+			}
+		}
 	}
 	return true
 }

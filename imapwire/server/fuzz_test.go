@@ -141,7 +141,7 @@ func FuzzServer(f *testing.F) {
 		}
 		possible := map[string]bool{"p1": true, "p2": true, "p3": true, "pz": true}
 		ways := 0
-		if !possibleTags(input, possible, &ways) {
+		if !possibleTags(append([]byte(before), input...), possible, &ways) {
 			return
 		}
 		for _, tag := range tags {

@@ -90,6 +90,7 @@ type Server struct {
 	SpecialUse bool
 	Idle       bool
 	UIDPlus    bool
+	Unselect   bool
 	Move       bool
 	ESearch    bool
 	UTF8       bool          // UTF8=ACCEPT is enabled: names are UTF-8
@@ -258,3 +259,8 @@ type Enumerate struct {
 
 // Noop asks for nothing; news comes on the way.
 type Noop struct{ Outcome }
+
+// Unselect leaves the selected mailbox: with UNSELECT where it is offered, else it is a NOOP, which at least brings the
+// selection up to date. Servers answer STATUS of the selected mailbox from what the selection has seen (RFC 9051 section
+// 6.3.11 advises against asking).
+type Unselect struct{ Outcome }

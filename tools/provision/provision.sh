@@ -139,11 +139,12 @@ images() {
     done
 }
 
-# leftovers removes the containers of a suite that was killed; the suites themselves remove theirs.
+# leftovers removes the containers of suites that were killed; their label is the process that started them.
 leftovers() {
-    local ids
-    ids=$(docker ps -aq --filter label=imapped.e2e=true)
-    [[ -z $ids ]] || docker rm -f $ids >/dev/null
+    local id pid
+    while read -r id pid; do
+        [[ -d /proc/$pid ]] || docker rm -f "$id" >/dev/null
+    done < <(docker ps -a --filter label=imapped.e2e --format '{{.ID}} {{.Label "imapped.e2e"}}')
 }
 
 run() {
