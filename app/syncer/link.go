@@ -76,21 +76,23 @@ func (l *link) do(ctx context.Context, cmds ...upstream.Command) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		tick := time.NewTicker(l.silence)
+		const looks = 4 // in the time of silence, which so lasts at most a quarter longer than it should
+		tick := time.NewTicker(max(l.silence/looks, 1))
 		defer tick.Stop()
-		for seen := l.arrived.Load(); ; {
+		seen, quiet := l.arrived.Load(), 0
+		for quiet < looks {
 			select {
 			case <-stop:
 				return
 			case <-tick.C:
 			}
-			now := l.arrived.Load()
-			if now == seen {
-				cancel(errSilent)
-				return
+			if now := l.arrived.Load(); now != seen {
+				seen, quiet = now, 0
+				continue
 			}
-			seen = now
+			quiet++
 		}
+		cancel(errSilent)
 	}()
 	err := l.Conn.Do(ctx, cmds...)
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilent) {

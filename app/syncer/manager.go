@@ -45,7 +45,7 @@ type Config struct {
 	Memory      int64         // bytes of bodies in flight over all accounts; 16 MiB
 	Poll        time.Duration // between rounds when nothing happens; 5 min, or what the upstream's quirks say
 	Full        time.Duration // between complete comparisons of a mailbox; 24 h
-	Silence     time.Duration // an answer that makes no progress for so long is a lost connection; 2 min
+	Silence     time.Duration // an answer that makes no progress for so long is a lost connection; 1 min
 	Linger      time.Duration // how long an idle on-demand connection is kept; 1 min
 	LeaseTTL    time.Duration // 30 s
 	RetryMin    time.Duration // the first back-off's upper bound; 1 s
@@ -75,7 +75,7 @@ func (c Config) withDefaults() Config {
 	}
 	def(&c.Poll, 5*time.Minute)
 	def(&c.Full, 24*time.Hour)
-	def(&c.Silence, 2*time.Minute)
+	def(&c.Silence, time.Minute)
 	def(&c.Linger, time.Minute)
 	def(&c.LeaseTTL, 30*time.Second)
 	def(&c.RetryMin, time.Second)
