@@ -30,6 +30,7 @@ type box struct {
 	pending  int64
 	trouble  string
 	pushed   bool // its news comes by push now
+	reborn   int  // how often it was healed: who had it selected before listens to what is no more
 	info     metadata.Mirrored
 
 	up         metadata.Upstream

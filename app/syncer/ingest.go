@@ -310,11 +310,13 @@ func (p *pass) finishHeal(ctx context.Context) error {
 	}
 	if p.known.UIDValidity != sel.UIDValidity {
 		b.heals = append(b.heals, p.at)
+		p.o.note(func() { b.reborn++ })
 		p.o.log.Info("mailbox healed after a UIDVALIDITY change", "mailbox", int64(b.id), "matched", len(pairs),
 			"new", len(u.New), "gone", u.Expunge.Len())
 	}
 	b.fullAt, b.flagsAt, b.gaps, b.suspect, b.looked, b.confirmed = p.at, p.at, nil, nil, 0, 0
 	p.o.note(func() { b.trouble = "" })
+	p.o.reconsider()
 	return nil
 }
 

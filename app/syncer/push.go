@@ -25,6 +25,9 @@ func (o *owner) pushes(ctx context.Context) {
 		wanted := o.listenTo()
 		for id, p := range running {
 			switch {
+			case o.stale(id, p):
+				p.stop()
+				delete(running, id)
 			case slices.Contains(wanted, id):
 				p.left = time.Time{}
 			case p.left.IsZero():
@@ -47,10 +50,11 @@ func (o *owner) pushes(ctx context.Context) {
 				continue
 			}
 			ctx, stop := context.WithCancel(ctx)
-			running[id] = &listener{stop: stop}
+			p := &listener{stop: stop, reborn: o.reborn(id)}
+			running[id] = p
 			wg.Go(func() {
 				defer stop()
-				o.push(ctx, id)
+				o.push(ctx, id, p)
 			})
 		}
 		select {
@@ -67,12 +71,30 @@ func (o *owner) pushes(ctx context.Context) {
 
 // listener is one mailbox that is listened to.
 type listener struct {
-	stop context.CancelFunc
-	left time.Time // since when nobody wants it; zero: somebody does
+	stop   context.CancelFunc
+	reborn int       // box.reborn when it last looked; guarded by runner.mu
+	left   time.Time // since when nobody wants it; zero: somebody does
 }
 
 func contains(running map[mailbox.ID]*listener, wanted []mailbox.ID) bool {
 	return !slices.ContainsFunc(wanted, func(id mailbox.ID) bool { return running[id] == nil })
+}
+
+// stale says whether the mailbox was healed on another connection since p looked: p listens to what is no more.
+func (o *owner) stale(id mailbox.ID, p *listener) (yes bool) {
+	reborn := o.reborn(id)
+	o.note(func() { yes = p.reborn != reborn })
+	return yes
+}
+
+// reborn returns how often the mailbox was healed.
+func (r *runner) reborn(id mailbox.ID) (n int) {
+	r.note(func() {
+		if b := r.boxes[id]; b != nil {
+			n = b.reborn
+		}
+	})
+	return n
 }
 
 // listenTo returns the mailboxes to listen to, INBOX first, then those that clients have open by rank.
@@ -93,7 +115,7 @@ func (o *owner) listenTo() []mailbox.ID {
 
 // push listens to a mailbox and brings news in at once, until ctx is done. That it fails is no failure of the account:
 // the rounds go on, and it tries again.
-func (o *owner) push(ctx context.Context, id mailbox.ID) {
+func (o *owner) push(ctx context.Context, id mailbox.ID, self *listener) {
 	covered := func(yes bool) {
 		o.note(func() {
 			if b := o.boxes[id]; b != nil {
@@ -104,6 +126,8 @@ func (o *owner) push(ctx context.Context, id mailbox.ID) {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		err := o.listen(ctx, id, func() {
 			attempt = 0
+			reborn := o.reborn(id)
+			o.note(func() { self.reborn = reborn })
 			covered(true)
 		})
 		covered(false)
