@@ -148,6 +148,8 @@ func (o *owner) listen(ctx context.Context, id mailbox.ID, good func()) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
+	// When this is over nobody waits for the upstream to end its IDLE: it may be why.
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	var state mirror.State // what is supposed: at first nothing, so that the SELECT decides
 	changed := false       // flags, or removed messages
 	for {

@@ -206,6 +206,7 @@ func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 		}
 		if err != nil {
 			o.putBack(waiting)
+			o.setStatus(ctx, diagnose(err).state, errorText(err), 0) // ending the other connections may take its time
 			return rounds, err
 		}
 		rounds++
