@@ -88,6 +88,8 @@ var busyWords = []string{
 
 var missingWords = []string{
 	"doesn't exist", "does not exist", "not exist", "no such mailbox", "unknown mailbox", "nonexistent", "not found",
+	"no such folder", "unknown folder", "invalid mailbox", "invalid folder", "can't open", "cannot open", "noselect",
+	"not selectable",
 }
 
 func says(text string, words []string) bool {

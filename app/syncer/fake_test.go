@@ -29,6 +29,7 @@ type world struct {
 	down      error                            // Dial fails
 	budget    func() int                       // events until a new connection is cut; nil: never
 	refuse    func(cmd upstream.Command) error // a command's refusal
+	misname   func(string) string              // damages a name on its way; nil: none
 	listOnly  int                              // LIST forgets the rest; 0: complete
 	lieExists func(name string) int            // added to EXISTS
 	noFetch   map[string]bool                  // by content: FETCH answers nothing for it

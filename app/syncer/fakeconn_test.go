@@ -181,6 +181,9 @@ func (c *fconn) list(cmd *upstream.List) {
 			break
 		}
 		l := upstream.Listed{Name: b.name, Delimiter: b.delim, Attrs: b.attrs}
+		if w.misname != nil {
+			l.Name = w.misname(b.name)
+		}
 		if cmd.Status && b.attrs&mailbox.NoSelect == 0 {
 			s := c.statusOf(b)
 			l.Status = &s
@@ -189,10 +192,14 @@ func (c *fconn) list(cmd *upstream.List) {
 	}
 }
 
+func noSuchMailbox() error {
+	return fault.As(fault.NotFound, "refused", &upstream.Refusal{Status: "NO", Code: "NONEXISTENT", Text: "no such mailbox"})
+}
+
 func (c *fconn) status(cmd *upstream.Status) {
 	b := c.w.boxes[cmd.Name]
-	if b == nil {
-		cmd.Err = &upstream.Refusal{Status: "NO", Code: "NONEXISTENT", Text: "no such mailbox"}
+	if b == nil || b.attrs&mailbox.NoSelect != 0 {
+		cmd.Err = noSuchMailbox()
 		return
 	}
 	name := cmd.Name
@@ -204,7 +211,7 @@ func (c *fconn) doSelect(cmd *upstream.Select) func() error {
 	b := c.w.boxes[cmd.Name]
 	c.selected = b
 	if b == nil || b.attrs&mailbox.NoSelect != 0 {
-		cmd.Err = &upstream.Refusal{Status: "NO", Code: "NONEXISTENT", Text: "no such mailbox"}
+		cmd.Err = noSuchMailbox()
 		return nil
 	}
 	s := c.w.statusOf(b)

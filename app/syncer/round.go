@@ -2,6 +2,8 @@ package syncer
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"imapped/domain/fault"
@@ -140,17 +142,14 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 	plan := mirror.PlanBoxes(local, listing)
 	var renames []mirror.Rename
 	for _, r := range plan.Rename {
-		same := true
-		if r.Verify {
-			var err error
-			if same, err = o.sameContent(ctx, l, r); err != nil {
-				return false, err
-			}
+		moved, exists, err := o.verify(ctx, l, r)
+		if err != nil {
+			return false, err
 		}
-		if same {
+		if moved {
 			renames = append(renames, r)
 		} else {
-			plan.Refuse(r)
+			plan.Refuse(r, exists)
 		}
 	}
 	changed := false
@@ -242,11 +241,13 @@ func orderRenames(renames []mirror.Rename, byID map[mailbox.ID]metadata.Mirrored
 // sampleSize is how many messages are compared before a mailbox is taken for a renamed one.
 const sampleSize = 50
 
-// sameContent says whether the renamed mailbox upstream holds the messages known here.
-func (o *owner) sameContent(ctx context.Context, l *link, r mirror.Rename) (bool, error) {
+// verify says whether a mailbox has moved to the name that seems to be its new one: the old name must answer for it no
+// more, and the new one must hold the messages known here. exists says whether there is anything under the new name. A
+// listing alone is not enough: a name that was damaged on the way looks like this too.
+func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, exists bool, err error) {
 	rows, err := o.rows(ctx, r.Box.ID)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	known := mirror.Sample(rows, sampleSize)
 	var uids []uint32
@@ -255,6 +256,7 @@ func (o *owner) sameContent(ctx context.Context, l *link, r mirror.Rename) (bool
 	}
 	var v mirror.Verdict
 	l.forget()
+	old := &upstream.Status{Name: r.Box.Raw}
 	sel := &upstream.Select{Name: r.Target.Raw, ReadOnly: true}
 	fetch := &upstream.Fetch{UIDs: mailbox.SetOf(uids...), Items: upstream.ItemMeta, OnMessage: func(m upstream.Message) error {
 		l.touch()
@@ -263,10 +265,25 @@ func (o *owner) sameContent(ctx context.Context, l *link, r mirror.Rename) (bool
 		}
 		return nil
 	}}
-	if err := l.do(ctx, sel, fetch); err != nil {
-		return false, err
+	cmds := []upstream.Command{old, sel}
+	if r.Verify {
+		cmds = append(cmds, fetch)
 	}
-	return sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && v.Same(), nil
+	if err := l.do(ctx, cmds...); err != nil {
+		return false, false, err
+	}
+	left := absent(old) || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity
+	moved = left && sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && (!r.Verify || v.Same())
+	return moved, sel.Err == nil, nil
+}
+
+// absent says whether a STATUS was refused for good: the mailbox cannot be opened by that name any more.
+func absent(s *upstream.Status) bool {
+	var refusal *upstream.Refusal
+	if !errors.As(s.Err, &refusal) || refusal.Status != "NO" || refusal.Retry > 0 {
+		return false
+	}
+	return fault.Is(s.Err, fault.NotFound) || fault.Is(s.Err, fault.Forbidden) || fault.Is(s.Err, fault.Invalid)
 }
 
 // suspicion is implausibly many mailboxes that a listing did not have.
@@ -276,7 +293,7 @@ type suspicion struct {
 	at      time.Time
 }
 
-// remove removes the mailboxes that a second listing does not have either.
+// remove removes the mailboxes that a second listing does not have either, and that cannot be opened any more.
 func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, local []mirror.Box) ([]mailbox.ID, error) {
 	if missing.Empty() {
 		o.note(func() { o.suspected = suspicion{} })
@@ -303,7 +320,28 @@ func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, loc
 	if err != nil {
 		return nil, err
 	}
-	gone := mirror.Confirm(missing, mirror.PlanBoxes(local, second))
+	var gone []mailbox.ID
+	var asked []*upstream.Status
+	var cmds []upstream.Command
+	candidates := mirror.Confirm(missing, mirror.PlanBoxes(local, second))
+	for _, id := range candidates {
+		i := slices.IndexFunc(local, func(b mirror.Box) bool { return b.ID == id })
+		asked = append(asked, &upstream.Status{Name: local[i].Raw})
+		cmds = append(cmds, asked[len(asked)-1])
+	}
+	if len(cmds) == 0 {
+		return nil, nil
+	}
+	if err := l.do(ctx, cmds...); err != nil {
+		return nil, err
+	}
+	for i, id := range candidates {
+		if absent(asked[i]) {
+			gone = append(gone, id)
+		} else {
+			o.log.Warn("the upstream does not list a mailbox that it still has", "mailbox", int64(id), "status", errorText(asked[i].Err))
+		}
+	}
 	for _, id := range gone {
 		o.log.Info("mailbox is gone upstream", "mailbox", int64(id))
 		if err := o.m.Mirror.RemoveMailbox(ctx, o.fence, id); err != nil && !fault.Is(err, fault.NotFound) {

@@ -1,6 +1,9 @@
 package syncer_test
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // TestOpenMailboxesArePushed: news of a mailbox that a client has open comes without a poll, and a mailbox that is not
 // open costs no connection.
@@ -33,4 +36,46 @@ func TestOpenMailboxesArePushed(t *testing.T) {
 	r.until("C takes the place of A or B", func() bool { return len(r.uids("C")) == 2 })
 	r.until("no more than three", idling(3))
 	r.compare()
+}
+
+// TestDamagedNames: LIST gives a name another spelling each time. That is no rename and no removal.
+func TestDamagedNames(t *testing.T) {
+	w := newWorld()
+	for i, name := range []string{"Full", "Empty", "Other"} {
+		w.create(name, '/')
+		for n := range 5 * (1 - i%2) {
+			w.deliver(name, name+mail(n, 10))
+		}
+	}
+	r := newRig(t, w)
+	r.start()
+	r.sync()
+	before := r.mirrored()
+	for _, damaged := range []string{"Full", "Empty"} {
+		n := 0
+		w.change(func() {
+			w.misname = func(name string) string {
+				if name == damaged {
+					n++
+					return fmt.Sprint(name, n)
+				}
+				return name
+			}
+		})
+		for range 3 {
+			_ = r.try()
+			after := r.mirrored()
+			for name, m := range before {
+				if got := after[name]; got.ID != m.ID || got.Messages != m.Messages {
+					t.Fatalf("%s became %+v while LIST damaged %s, was %+v", name, got.Info, damaged, m.Info)
+				}
+			}
+		}
+	}
+	w.change(func() { w.misname = nil })
+	r.sync()
+	r.compare()
+	if after := r.mirrored(); len(after) != len(before) {
+		t.Errorf("%d mailboxes, want %d", len(after), len(before))
+	}
 }

@@ -98,8 +98,8 @@ const stableAttrs = mailbox.NoSelect | mailbox.NoInferiors | mailbox.SpecialUse
 
 // BoxPlan is what to do with the list of mailboxes, in this order.
 type BoxPlan struct {
-	// Rename holds mailboxes that seem to have been renamed upstream. With Verify the content must be compared first;
-	// when it differs, Target is to be created and the mailbox counts as missing: see Refuse.
+	// Rename holds mailboxes that seem to have been renamed upstream. The upstream must be asked for either name first,
+	// and with Verify the content compared; what is refuted goes to Refuse.
 	Rename []Rename
 	Change []Box    // as they are to be saved: new attributes, or another raw name for the same mailbox
 	Create []Target // in the order of names, parents first
@@ -232,14 +232,17 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 }
 
 // Refuse takes back a rename that its verification refuted: the target becomes a mailbox of its own; the old one is
-// missing, or, where something else has its name now, stays and will be healed.
-func (p *BoxPlan) Refuse(r Rename) {
+// missing, or, where something else has its name now, stays and will be healed. exists says whether the target can be
+// opened at all: a name that cannot is not worth a mailbox.
+func (p *BoxPlan) Refuse(r Rename, exists bool) {
 	if r.Displaced {
 		p.Create = slices.DeleteFunc(p.Create, func(t Target) bool { return t.Raw == r.Box.Raw })
 	} else {
 		p.Missing = p.Missing.Add(r.Box.ID)
 	}
-	p.Create = append(p.Create, r.Target)
+	if exists {
+		p.Create = append(p.Create, r.Target)
+	}
 }
 
 // update gives the box what the listing says and reports whether anything changed.

@@ -115,7 +115,7 @@ func TestRefusedRenameIsConfirmedAsMissing(t *testing.T) {
 	local := []Box{here(1, "INBOX", 1, 5, 4), here(2, "Work", 2, 9, 3)}
 	l, _ := NewListing(true, false, []Listed{listed("INBOX", 1, 5, 4), listed("Job", 2, 9, 3)})
 	p := PlanBoxes(local, l)
-	p.Refuse(p.Rename[0])
+	p.Refuse(p.Rename[0], true)
 	if got := Confirm(p.Missing, PlanBoxes(local, l)); !reflect.DeepEqual(got, []mailbox.ID{2}) {
 		t.Errorf("Confirm = %v, want [2]", got)
 	}
