@@ -52,7 +52,9 @@ func (o *owner) bodies(ctx context.Context, l *link, boxes []*box, from uint32, 
 		}
 	})
 	var failed error
+	// What failed before comes last: it may break the connection again.
 	jobs := func(yield func(job) bool) {
+		var doubtful []job
 		for _, b := range boxes {
 			if !missing[b.id] {
 				continue
@@ -63,9 +65,16 @@ func (o *owner) bodies(ctx context.Context, l *link, boxes []*box, from uint32, 
 				return
 			}
 			for _, j := range js {
-				if !yield(j) {
+				if j.wanted[0].Attempts > 0 {
+					doubtful = append(doubtful, j)
+				} else if !yield(j) {
 					return
 				}
+			}
+		}
+		for _, j := range doubtful {
+			if !yield(j) {
+				return
 			}
 		}
 	}
@@ -294,9 +303,7 @@ func (b *batchFetch) heard(ctx context.Context, m upstream.Message) error {
 	ln.stored.Add(1)
 	a.done = func(err error) {
 		defer ln.stored.Done()
-		if a.w != nil {
-			_ = a.w.Close() // after Commit it only lets go
-		}
+		a.close(err)
 		if err != nil {
 			ln.mu.Lock()
 			defer ln.mu.Unlock()

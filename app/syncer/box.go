@@ -43,6 +43,7 @@ type box struct {
 	gaps       mailbox.Set // upstream UIDs that exist but cannot be fetched
 	gapTries   int
 	gapsAt     time.Time
+	wary       bool        // asking for news with its bodies broke the connection: the next time without
 	suspect    mailbox.Set // an implausible departure that waits for its confirmation
 }
 

@@ -33,6 +33,7 @@ type world struct {
 	listOnly  int                              // LIST forgets the rest; 0: complete
 	lieExists func(name string) int            // added to EXISTS
 	noFetch   map[string]bool                  // by content: FETCH answers nothing for it
+	poison    string                           // the content whose body breaks the connection
 	noBody    map[string]bool                  // by content: FETCH answers with an empty body
 	hang      chan struct{}                    // commands wait for it; nil: they do not
 	slow      chan struct{}                    // bodies stop half-way until it is closed

@@ -320,6 +320,11 @@ func (c *fconn) answer(ctx context.Context, cmd *upstream.Fetch, m fmsg, condsto
 			raw = ""
 		}
 		slow := c.w.slow
+		if c.w.poison == m.raw {
+			c.mu.Lock()
+			c.budget = 0
+			c.mu.Unlock()
+		}
 		c.w.mu.Unlock()
 		r = &cutReader{c: c, ctx: ctx, rest: raw, slow: slow, half: len(raw) / 2}
 		a.Has |= upstream.ItemBody

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"imapped/domain/fault"
@@ -38,18 +39,24 @@ type applier struct {
 	err  error // the first; read after done
 	fail chan struct{}
 	all  []*ingest
+
+	stored sync.WaitGroup // bodies that the store has not finished
+	mu     sync.Mutex
+	lost   error // the first error of the store
 }
 
+// batch is messages to be written, and those of their bodies that came with them, by upstream UID.
 type batch struct {
-	in   *ingest
-	msgs []metadata.NewMessage
+	in     *ingest
+	msgs   []metadata.NewMessage
+	bodies map[uint32]*arrival
 }
 
 // ingest is the new messages of one pass. Its fields are used by the callbacks, then by who called close.
 type ingest struct {
 	a     *applier
 	p     *pass
-	buf   []metadata.NewMessage
+	batch     // what is to be handed over next
 	fresh int // messages that were handed over
 	// skipped says that some were known already: an interrupted pass had stored them. Set before done is closed.
 	skipped bool
@@ -61,11 +68,13 @@ func newApplier(ctx context.Context, o *owner) *applier {
 	go func() {
 		defer close(a.done)
 		for w := range a.work {
-			if a.err != nil {
-				continue
+			if a.err == nil {
+				if a.err = a.write(w); a.err != nil {
+					close(a.fail)
+				}
 			}
-			if a.err = a.write(w); a.err != nil {
-				close(a.fail)
+			for _, body := range w.bodies { // those that write did not pass on
+				a.o.store.finish(body, a.err)
 			}
 		}
 	}()
@@ -74,6 +83,7 @@ func newApplier(ctx context.Context, o *owner) *applier {
 
 func (a *applier) ingest(p *pass) *ingest {
 	in := &ingest{a: a, p: p}
+	in.next()
 	a.all = append(a.all, in)
 	return in
 }
@@ -82,29 +92,40 @@ func (a *applier) ingest(p *pass) *ingest {
 // the first error.
 func (a *applier) close() error {
 	for _, in := range a.all {
-		if len(in.buf) > 0 && in.p.open != nil && in.p.open.Err == nil {
-			a.work <- batch{in, in.buf}
-			in.buf = nil
+		if in.p.open == nil || in.p.open.Err != nil {
+			in.msgs = nil
 		}
+		a.work <- in.batch
+		in.next()
 	}
 	close(a.work)
 	<-a.done
-	return a.err
+	a.stored.Wait()
+	return cmp.Or(a.err, a.lost)
 }
 
-// add takes a new message; it waits while too many are waiting to be written.
-func (in *ingest) add(m metadata.NewMessage) error {
+// next begins a new batch.
+func (in *ingest) next() { in.batch = batch{in: in, bodies: map[uint32]*arrival{}} }
+
+// add takes a new message, and its body if that came with it; it waits while too many are waiting to be written.
+func (in *ingest) add(m metadata.NewMessage, body *arrival) error {
 	in.fresh++
 	if m.Upstream >= in.p.known.UIDNext {
 		in.uids = append(in.uids, m.Upstream)
 	}
-	in.buf = append(in.buf, m)
-	if len(in.buf) < chunk {
+	in.msgs = append(in.msgs, m)
+	if body != nil {
+		if twice := in.bodies[m.Upstream]; twice != nil {
+			in.a.o.store.finish(twice, nil)
+		}
+		in.bodies[m.Upstream] = body
+	}
+	if len(in.msgs) < chunk {
 		return nil
 	}
 	select {
-	case in.a.work <- batch{in, in.buf}:
-		in.buf = make([]metadata.NewMessage, 0, chunk)
+	case in.a.work <- in.batch:
+		in.next()
 		return nil
 	case <-in.a.fail:
 		return fault.New(fault.Internal, "store messages", "the store failed")
@@ -128,9 +149,12 @@ func (in *ingest) beyond(uidNext uint32) (n uint32) {
 	return n
 }
 
-// write stores one chunk. During a first mirror its checkpoint says how far the messages are, so that the next attempt
-// goes on from there; that it has not ended is said by Synced.
+// write stores one chunk, and passes on the bodies of what is new. During a first mirror its checkpoint says how far the
+// messages are, so that the next attempt goes on from there; that it has not ended is said by Synced.
 func (a *applier) write(w batch) error {
+	if len(w.msgs) == 0 {
+		return nil
+	}
 	p := w.in.p
 	slices.SortFunc(w.msgs, func(x, y metadata.NewMessage) int { return cmp.Compare(x.Upstream, y.Upstream) })
 	u := metadata.Update{Mailbox: p.b.id, Now: p.at, New: w.msgs}
@@ -140,8 +164,54 @@ func (a *applier) write(w batch) error {
 		}
 	}
 	applied, err := a.o.apply(a.ctx, p.b, u)
-	w.in.skipped = w.in.skipped || slices.Contains(applied.UIDs, 0)
-	return err
+	if err != nil {
+		return err
+	}
+	for i, uid := range applied.UIDs {
+		m := &w.msgs[i]
+		body := w.bodies[m.Upstream]
+		switch {
+		case uid == 0:
+			w.in.skipped = true
+		case body != nil:
+			delete(w.bodies, m.Upstream)
+			body.box, body.uid, body.claimed = p.b.id, uid, m.Size
+			a.stored.Add(1)
+			body.done = func(err error) {
+				body.close(err)
+				a.finished(err)
+			}
+			a.o.store.put(a.ctx, body)
+		}
+	}
+	return nil
+}
+
+// finished is told of every body that was passed on.
+func (a *applier) finished(err error) {
+	defer a.stored.Done()
+	if err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.lost = cmp.Or(a.lost, err)
+	}
+}
+
+// hold reads a body that came with its message, to be stored when the message has a UID here. It waits for nothing,
+// since it would keep others waiting: what there is no room for comes another time, and nil is returned.
+func (p *pass) hold(m *upstream.Message) *arrival {
+	if m.Body == nil || len(p.in.bodies) >= wholeTail || m.BodySize == 0 && m.Size > 0 {
+		return nil
+	}
+	if m.BodySize <= maxWhole && !p.o.m.memory.TryAcquire(weight(m.BodySize)) {
+		return nil
+	}
+	a, err := p.o.read(p.in.a.ctx, p.l, m.Body, m.BodySize)
+	if err != nil {
+		return nil // the connection's end comes to light without this
+	}
+	a.done = a.close
+	return a
 }
 
 // apply writes an update of a mailbox, keeps what is remembered of it in step and tells the sessions. The caller has

@@ -18,6 +18,10 @@ import (
 // everything is UID 1:*.
 var everything = mailbox.Set{{First: 1, Last: ^uint32(0)}}
 
+// wholeTail is up to how many new messages are asked for with their bodies: it saves a command and a round trip. Of more,
+// and where somebody waits, what a list of messages shows comes first.
+const wholeTail = 100
+
 // flushBoxes is how many mailboxes' first commands are sent in one flush.
 const flushBoxes = 32
 
@@ -33,6 +37,7 @@ type pass struct {
 
 	asked     bool // somebody asked for a look: what failed before is tried again at once
 	expectNew bool // commands are to ask for new messages too
+	whole     bool // so little is new that its bodies are asked for with it
 	empty     bool // there is nothing to ask for: some servers refuse 1:* in an empty mailbox
 
 	open    *opening
@@ -165,6 +170,7 @@ func (p *pass) plan(u mirror.State) {
 		p.step = mirror.Nothing
 	}
 	p.expectNew = u.UIDNext != p.known.UIDNext || u.UIDNext == 0
+	p.whole = !p.known.Quick && !p.b.wary && p.known.UIDNext > 0 && u.UIDNext > p.known.UIDNext && u.UIDNext-p.known.UIDNext <= wholeTail
 	p.empty = u.Messages == 0 && (u.UIDNext != 0 || u.Opened)
 }
 
@@ -201,12 +207,16 @@ func (p *pass) commands() []upstream.Command {
 		p.fetches = append(p.fetches, &f)
 	}
 	from := max(1, p.known.UIDNext)
-	tail := mailbox.Set{{First: from, Last: ^uint32(0)}}
+	tail := upstream.Fetch{UIDs: mailbox.Set{{First: from, Last: ^uint32(0)}}, Open: true, Items: upstream.ItemMeta}
+	if p.whole {
+		tail.Items |= upstream.ItemBody
+		p.b.wary = true
+	}
 	switch p.step {
 	case mirror.First, mirror.Heal:
 		fetch(upstream.Fetch{UIDs: everything, Open: true, Items: upstream.ItemMeta})
 	case mirror.New:
-		fetch(upstream.Fetch{UIDs: tail, Open: true, Items: upstream.ItemMeta})
+		fetch(tail)
 	case mirror.Changes:
 		items := upstream.ItemFlags
 		if p.expectNew {
@@ -217,11 +227,11 @@ func (p *pass) commands() []upstream.Command {
 		p.open.Resync = &upstream.Resync{UIDValidity: p.known.UIDValidity, ModSeq: p.known.ModSeq}
 		p.open.OnChange = p.changed
 		if p.expectNew {
-			fetch(upstream.Fetch{UIDs: tail, Open: true, Items: upstream.ItemMeta})
+			fetch(tail)
 		}
 	case mirror.Compare:
 		fetch(upstream.Fetch{UIDs: everything, Open: true, Items: upstream.ItemFlags})
-		fetch(upstream.Fetch{UIDs: tail, Open: true, Items: upstream.ItemMeta})
+		fetch(tail)
 	}
 	if p.empty {
 		p.fetches = nil
@@ -267,7 +277,7 @@ func (p *pass) heard(m upstream.Message) error {
 	if m.UID < p.known.UIDNext && p.step != mirror.First {
 		return nil // known, or a gap that finish will find
 	}
-	return p.in.add(newUpstreamMessage(&m))
+	return p.in.add(newUpstreamMessage(&m), p.hold(&m))
 }
 
 // wrongBox is a failure that concerns one mailbox, not the connection.
@@ -298,6 +308,7 @@ func (p *pass) flush(ctx context.Context) error {
 func (p *pass) settle(ctx context.Context) error {
 	const attempts = 3
 	for n := 0; ; n++ {
+		p.b.wary = false // the commands were answered
 		again, err := p.judge(ctx)
 		var wrong wrongBox
 		switch {

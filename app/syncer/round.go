@@ -31,7 +31,13 @@ func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) e
 	if err := o.passes(ctx, l, o.ordered(), states, asked); err != nil {
 		return err
 	}
-	return o.bodies(ctx, l, o.ordered(), 0, asked)
+	if err := o.bodies(ctx, l, o.ordered(), 0, asked); err != nil {
+		return err
+	}
+	if cmds := l.leave(); len(cmds) > 0 {
+		return l.do(ctx, cmds...)
+	}
+	return nil
 }
 
 // list asks for the mailboxes and their counts, and brings the local list up to date. It returns what the upstream

@@ -198,17 +198,32 @@ func (s *store) finish(a *arrival, err error) {
 	a.done(err)
 }
 
+// close lets go of a large body's file, which is removed unless it was committed. It may be the arrival's done.
+func (a *arrival) close(error) {
+	if a.w != nil {
+		_ = a.w.Close()
+	}
+}
+
 // weight is what a body held in memory costs of Config.Memory. Small ones have a floor: their fragments and
 // bookkeeping cost too.
 func weight(size int64) int64 { return max(size, 2<<10) }
 
-// receive reads a body off the connection into an arrival: into memory when it is small, else into the blob store.
+// receive waits until there is room for a body and reads it.
 func (o *owner) receive(ctx context.Context, l *link, r io.Reader, size int64) (*arrival, error) {
-	a := &arrival{size: size}
 	if size <= maxWhole {
 		if err := o.m.memory.Acquire(ctx, weight(size)); err != nil {
 			return nil, err
 		}
+	}
+	return o.read(ctx, l, r, size)
+}
+
+// read reads a body off the connection into an arrival: into memory when it is small, for which the caller has
+// acquired the room, else into the blob store.
+func (o *owner) read(ctx context.Context, l *link, r io.Reader, size int64) (*arrival, error) {
+	a := &arrival{size: size}
+	if size <= maxWhole {
 		a.data = make([]byte, size)
 		if _, err := io.ReadFull(r, a.data); err != nil {
 			o.m.memory.Release(weight(size))

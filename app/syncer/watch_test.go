@@ -79,3 +79,28 @@ func TestDamagedNames(t *testing.T) {
 		t.Errorf("%d mailboxes, want %d", len(after), len(before))
 	}
 }
+
+// TestPoisonousNews: the body of a new message breaks every connection on which it is asked for. All the rest arrives.
+func TestPoisonousNews(t *testing.T) {
+	w := newWorld()
+	w.server.Idle = false
+	w.deliver("INBOX", mail(1, 10))
+	w.create("Other", '/')
+	r := newRig(t, w)
+	r.start()
+	r.sync()
+	bad := mail(666, 100)
+	w.change(func() { w.poison = bad })
+	w.deliver("INBOX", mail(2, 10))
+	w.deliver("INBOX", bad)
+	w.deliver("INBOX", mail(3, 10))
+	w.deliver("Other", mail(4, 10))
+	r.until("all but the poison is here", func() bool {
+		_ = r.try()
+		m := r.mirrored()
+		return m["INBOX"].Messages == 4 && m["INBOX"].Bodies == 3 && m["Other"].Bodies == 1
+	})
+	w.change(func() { w.poison = "" })
+	r.until("the poison is gone", func() bool { return r.try() == nil })
+	r.compare()
+}
