@@ -35,10 +35,12 @@ type Conn struct {
 	err     error // why the connection is lost
 	gone    bool  // nothing may become pending any more
 	bye     error
-	noise   string // the last line that was no IMAP
-	body    *batch // whose callback is reading from the connection
-	cut     bool   // that read is to end at once: its caller is gone
-	exists  uint32 // of the selected mailbox
+	noise   string    // the last line that was no IMAP
+	body    *batch    // whose callback is reading from the connection
+	cut     bool      // that read is to end at once: its caller is gone
+	midway  bool      // the reading goroutine waits for the rest of a response,
+	since   time.Time // since then
+	exists  uint32    // of the selected mailbox
 	news    upstream.Event
 	newsC   chan struct{}
 	// Learned by the way: what the server offers and refuses.
@@ -143,10 +145,11 @@ func (c *Conn) tell(ev upstream.Event) {
 	}
 }
 
-// arm sets the deadline of the next read: none while nothing is owed.
+// arm sets the deadline of the next read: none between responses while nothing is owed.
 func (c *Conn) arm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.midway, c.since = c.wire.rr.InResponse(), time.Now()
 	c.armLocked()
 }
 
@@ -157,6 +160,8 @@ func (c *Conn) armLocked() {
 		at = time.Unix(1, 0)
 	case c.bye != nil:
 		at = time.Now().Add(min(c.wire.silence, byeWait))
+	case c.midway:
+		at = c.since.Add(c.wire.stall)
 	case len(c.pending) > 0 && !c.pending[0].quiet:
 		at = time.Now().Add(c.wire.silence)
 	}

@@ -24,6 +24,9 @@ type Dialer struct {
 	// Silence is how long a server may be silent while it owes something; 0: two minutes, for searches of large
 	// mailboxes are slow. TCP and TLS get no more than half a minute each.
 	Silence time.Duration
+	// Stall is how long a server may be silent in the middle of a line or a literal, whether it owes something or not; 0:
+	// half a minute. More than Silence means Silence.
+	Stall time.Duration
 	// KeepAlive is how long an IDLE lasts before it is issued again; 0: nine minutes. It must be below 29 minutes
 	// (RFC 2177).
 	KeepAlive time.Duration
@@ -50,6 +53,8 @@ func (d *Dialer) init() {
 
 func (d *Dialer) silence() time.Duration { return orDefault(d.Silence, 2*time.Minute) }
 
+func (d *Dialer) stall() time.Duration { return min(orDefault(d.Stall, 30*time.Second), d.silence()) }
+
 func orDefault(d, def time.Duration) time.Duration {
 	if d > 0 {
 		return d
@@ -65,8 +70,8 @@ func (d *Dialer) Dial(ctx context.Context, t upstream.Target) (upstream.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	// The context ends every read and write of connecting.
-	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	// The context ends every read and write of connecting. A deadline would not do: the next read sets its own.
+	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	h := &handshake{dialer: d, target: t, ctx: ctx}
 	h.evidence.host = strings.ToLower(t.Host)
 	h.evidence.caps = map[string]bool{}
@@ -130,7 +135,7 @@ func (h *handshake) run(nc net.Conn) (*wire, error) {
 				return err
 			}
 		}
-		h.wire = newWire(h.conn, &h.dialer.buffers, &h.dialer.lines, h.dialer.silence())
+		h.wire = newWire(h.conn, h.dialer)
 		h.step = upstream.StepGreeting
 		if err := h.greet(); err != nil {
 			return err

@@ -8,7 +8,8 @@
 //     to the first pending command that takes it. After an error nothing is pending and nothing is ever sent again.
 //  4. A command whose answer was not whole, or not understood where that matters, has Err set. An enumeration never
 //     looks complete because something was missing.
-//  5. Every read has a deadline as long as an answer is owed (Dialer.Silence), every write always has.
+//  5. Every read has a deadline as long as an answer is owed (Dialer.Silence) and in the middle of a response
+//     (Dialer.Stall), every write always has. What is larger than the limits ends the connection when that is seen.
 //  6. Nothing that was received before TLS is used after STARTTLS. Secrets are written to the connection and nowhere
 //     else.
 package upstream

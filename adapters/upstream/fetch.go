@@ -162,7 +162,7 @@ type fetching struct {
 	malformed bool
 	told      upstream.Item // what the callback has had
 	header    []byte        // where Message.Header is copied to
-	late      *spool        // a body that came before its UID
+	late      *spool        // a body that came before its UID, or before what is to be told with it
 }
 
 // drop forgets a response whose end will not come.
@@ -292,14 +292,23 @@ func (c *Conn) streamBody(s *syntax.Section) error {
 	f := &c.fetch
 	lit := c.wire.rr.Framer().LiteralReader(c.wire)
 	defer func() { _ = lit.Close() }()
-	if f.msg.UID == 0 {
+	var o *op
+	early := f.msg.UID == 0
+	if !early {
+		if o = c.fetcher(f.msg.UID); o == nil {
+			return nil
+		}
+		if p, ok := o.answer.(*fetchPart); ok { // what is to be told with the body is still to come
+			early = p.job.cmd.Items&upstream.ItemBody != 0 && p.job.cmd.Items&upstream.ItemMeta&^f.msg.Has != 0
+		}
+	}
+	if early {
 		f.drop()
+		if s.Size > maxSpool {
+			return nil
+		}
 		f.late = &spool{size: s.Size, origin: s.Origin}
 		return f.late.fill(lit)
-	}
-	o := c.fetcher(f.msg.UID)
-	if o == nil {
-		return nil
 	}
 	body := &bodyReader{c: c, batch: o.batch, lit: lit}
 	c.deliver(o, body, s.Origin, s.Size)
@@ -401,7 +410,10 @@ type spool struct {
 	read         int64
 }
 
-const spoolMemory = 256 << 10
+const (
+	spoolMemory = 256 << 10
+	maxSpool    = 256 << 20 // what is larger is not kept: such a message is asked for again
+)
 
 func (s *spool) fill(r io.Reader) error {
 	if s.size <= spoolMemory {

@@ -117,6 +117,15 @@ S: * 2 FETCH (BODY[] {3000}
 ! big 3000 x
 S:  UID 2 FLAGS ())
 S: a OK`, want: []string{`uid 1 body "ab"`, `uid 2 flags  body of 3000 "x"`}},
+		{name: "a body before what is told with it", cmd: port.Fetch{UIDs: one, Items: port.ItemMeta | port.ItemBody}, lines: `
+C: a UID FETCH 7 (UID FLAGS INTERNALDATE RFC822.SIZE ` + ident + ` BODY.PEEK[])
+S: * 1 FETCH (UID 7 BODY[] {3000}
+! big 3000 x
+S:  FLAGS () RFC822.SIZE 3000 BODY[HEADER.FIELDS (DATE FROM)] {4}
+S: \r\n\r\n INTERNALDATE "17-Jul-1996 02:44:25 -0700")
+S: a OK`, want: []string{
+			`uid 7 flags  date 1996-07-17T02:44:25-07:00 size 3000 header "\r\n\r\n" body of 3000 "x"`,
+		}},
 		{name: "from an offset", cmd: port.Fetch{UIDs: one, Items: port.ItemBody, Offset: 3}, lines: `
 C: a UID FETCH 7 (UID BODY.PEEK[]<3.2147483647>)
 S: * 1 FETCH (UID 7 BODY[]<3> {4}

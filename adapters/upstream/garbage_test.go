@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"imapped/adapters/upstream"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	port "imapped/ports/upstream"
@@ -89,13 +90,14 @@ func TestGarbage(t *testing.T) {
 func TestHostile(t *testing.T) {
 	for _, tc := range []struct{ name, lines string }{
 		{"a line of 17 MB", "S- * SEARCH 1 \n! may-end\n! big 17000000 1\nS: \nS: a OK\n! silent"},
-		{"a literal of 4 GB", "S: * LIST () \"/\" {4294967296}\n! big 100000 x\n! close"},
+		{"a literal of 4 GB", "! may-end\nS: * LIST () \"/\" {4294967295}\n! silent"},
 		{"a literal of too many digits", "! may-end\nS: * LIST () \"/\" {99999999999999999999999}\nS: x\n! silent"},
-		{"a body of 4 EB", "S: * 1 FETCH (UID 5 BODY[] {4611686018427387904}\n! big 100000 x\n! close"},
+		{"a header of 4 GB", "! may-end\nS: * 1 FETCH (UID 5 BODY[HEADER.FIELDS (DATE)] {4294967295}\n! silent"},
+		{"a body of 4 EB", "! may-end\nS: * 1 FETCH (UID 5 BODY[] {4611686018427387904}\n! silent"},
 		{"no end of noise", "! may-end\n" + strings.Repeat("S: nonsense\n", 100) + "! silent"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			conn, _ := dial(t, dialer(), script("", "C: a UID SEARCH ALL\n"+tc.lines))
+			conn, _ := dial(t, &upstream.Dialer{Silence: time.Hour}, script("", "C: a UID SEARCH ALL\n"+tc.lines))
 			enum := &port.Enumerate{}
 			if err := conn.Do(deadline(t), enum); !fault.Is(err, fault.Unavailable) || enum.Err == nil || enum.UIDs != nil {
 				t.Errorf("%v, %v, %v", err, enum.Err, enum.UIDs)

@@ -152,7 +152,7 @@ func (h *handshake) await(op, tag string, plus bool) error {
 				return fault.New(fault.Unavailable, op, "the server answered before it had everything")
 			}
 			return nil
-		case r.Kind == syntax.RespGarbage, r.Kind == syntax.RespRejected:
+		case r.Kind == syntax.RespGarbage:
 			noise++
 		}
 		if noise > maxGarbage {
@@ -193,7 +193,7 @@ func (h *handshake) startTLS(nc net.Conn) error {
 	}
 	h.conn = conn
 	before := h.wire
-	h.wire = newWire(conn, &h.dialer.buffers, &h.dialer.lines, before.silence)
+	h.wire = newWire(conn, h.dialer)
 	h.wire.commands.Store(before.commands.Load())
 	h.wire.sent.Store(before.sent.Load())
 	h.wire.received.Store(before.received.Load())

@@ -70,9 +70,6 @@ func (c *Conn) handle(r *syntax.Response) error {
 		if !c.give(r) {
 			c.changed(r)
 		}
-	case syntax.RespRejected:
-		// It may have been the answer to anything: nothing that is pending can be complete.
-		return fault.New(fault.Unavailable, "read", "an answer was "+string(r.Text))
 	case syntax.RespGarbage:
 		if c.garbage++; c.garbage > maxGarbage {
 			return fault.New(fault.Unavailable, "read", "the server does not speak IMAP any more")

@@ -1,11 +1,14 @@
 package upstream
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"imapped/domain/fault"
 	"imapped/imapwire/syntax"
 )
 
@@ -35,6 +38,7 @@ type wire struct {
 	rr      *syntax.RespReader
 	buffers *sync.Pool // of *[readBuffer]byte
 	silence time.Duration
+	stall   time.Duration // how long a response may stop in its middle
 
 	// arm sets the deadline of the next read; it is called before each.
 	arm func()
@@ -46,22 +50,25 @@ type wire struct {
 	commands, sent, received atomic.Int64
 }
 
-func newWire(nc net.Conn, buffers *sync.Pool, pool *syntax.BufferPool, silence time.Duration) *wire {
-	w := &wire{nc: nc, buffers: buffers, silence: silence}
-	w.arm = func() { _ = nc.SetReadDeadline(time.Now().Add(silence)) }
-	w.reader(pool)
+// newWire returns a wire that reads from the beginning of a connection, or behind STARTTLS.
+func newWire(nc net.Conn, d *Dialer) *wire {
+	w := &wire{nc: nc, buffers: &d.buffers, silence: d.silence(), stall: d.stall()}
+	w.arm = func() {
+		patience := w.silence
+		if w.rr.InResponse() {
+			patience = w.stall
+		}
+		_ = nc.SetReadDeadline(time.Now().Add(patience))
+	}
+	w.rr = syntax.NewRespReader(loginLimits(), &d.lines, inlineBody)
 	return w
 }
 
-// reader starts reading afresh: at the beginning, and behind STARTTLS.
-func (w *wire) reader(pool *syntax.BufferPool) {
-	w.rr = syntax.NewRespReader(loginLimits(), pool, inlineBody)
-}
-
-// loginLimits returns what a server may send before and while we log in.
+// loginLimits returns what a server may send before and while we log in: nothing is streamed, and nothing that is too
+// large is read to its end.
 func loginLimits() syntax.Limits {
 	lim := syntax.Upstream()
-	lim.Line, lim.Command, lim.LiteralInline, lim.LiteralStream = 64<<10, 256<<10, 64<<10, 0
+	lim.Line, lim.Command, lim.LiteralInline, lim.LiteralStream, lim.Discard = 64<<10, 256<<10, 64<<10, 0, 0
 	return lim
 }
 
@@ -96,6 +103,9 @@ func (w *wire) receive(p []byte) (int, error) {
 	w.arm()
 	n, err := w.nc.Read(p)
 	w.received.Add(int64(n))
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.rr.InResponse() {
+		err = fault.New(fault.Unavailable, "read", "the server fell silent in the middle of a response")
+	}
 	return n, err
 }
 

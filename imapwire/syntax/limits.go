@@ -9,7 +9,7 @@ type Limits struct {
 	LiteralInline  int64 // one literal that is kept in the frame
 	LiteralStream  int64 // one literal that is streamed (APPEND, REPLACE; bodies in responses)
 	LiteralNonSync int64 // one non-synchronizing literal; 4096 is what LITERAL- promises (RFC 7888 section 5)
-	Discard        int64 // what is read and dropped of one refused frame; more ends the connection
+	Discard        int64 // what is read and dropped of a refused command, or of a response's bodies; more ends the connection
 
 	// Counts within one frame.
 	Literals int // literals of any kind
@@ -45,11 +45,11 @@ func PostAuth() Limits {
 }
 
 // Upstream returns the limits for the answers of a server that we are the client of: one SEARCH answer for a million
-// messages is one line.
+// messages is one line. Any body that IMAP4rev1 can announce (RFC 3501 section 4.3) is at least passed over.
 func Upstream() Limits {
 	return Limits{
 		Line: 16 << 20, Command: 32 << 20,
-		LiteralInline: 8 << 20, LiteralStream: 1 << 30, LiteralNonSync: 1 << 30, Discard: 1 << 30,
+		LiteralInline: 8 << 20, LiteralStream: 1 << 30, LiteralNonSync: 1 << 30, Discard: 4 << 30,
 		Literals: 64 << 10, Ranges: 1 << 20, Keys: 1024, Depth: 128, Items: 1024, Parts: 256, Fields: 4096, Flags: 4096,
 		Args: 4096, Messages: 1,
 	}

@@ -24,7 +24,6 @@ const (
 	RespFetch                      // Num, Fetch
 	RespID                         // Words: name, value, name, value (RFC 2971); empty for NIL
 	RespNamespace                  // Namespaces (RFC 2342)
-	RespRejected                   // longer than the limits: dropped, and whatever it said is not known; Text says why
 )
 
 // StatusKind is the condition of a status response.

@@ -164,7 +164,6 @@ var respKindNames = map[RespKind]string{
 	RespCapability: "capability", RespEnabled: "enabled", RespList: "list", RespMailbox: "mailbox",
 	RespSearch: "search", RespESearch: "esearch", RespFlags: "flags", RespExists: "exists", RespRecent: "recent",
 	RespExpunge: "expunge", RespVanished: "vanished", RespFetch: "fetch", RespID: "id", RespNamespace: "namespace",
-	RespRejected: "rejected",
 }
 
 // readResponses feeds the stream in pieces of step octets and renders every response and streamed body.

@@ -9,14 +9,16 @@ type bodyContext struct {
 	bracket bool // inside BODY[...] at depth 1
 	section bool // the item that is being read has a bracket that belongs to a body
 	body    bool // at depth 1, the item before is a body item whose value comes next
+	header  bool // and what it holds is a header
 	depth   int
 }
 
-// literal takes the octets up to the header of the frame's last literal and says whether that literal is a body.
-func (c *bodyContext) literal(f *Frame) bool {
+// literal takes the octets up to the header of the frame's last literal and says whether that literal is a body, and
+// whether one that holds a header.
+func (c *bodyContext) literal(f *Frame) (body, header bool) {
 	k := len(f.Lits) - 1
 	if k < 0 {
-		return false
+		return false, false
 	}
 	from := 0
 	if k > 0 {
@@ -39,14 +41,14 @@ func (c *bodyContext) literal(f *Frame) bool {
 		text = text[s.i:]
 	}
 	if !c.fetch {
-		return false
+		return false, false
 	}
 	c.scan(text)
-	is := c.body && !c.quoted && !c.bracket && c.depth == 1
+	body = c.body && !c.quoted && !c.bracket && c.depth == 1
 	if !c.quoted && !c.bracket {
 		c.body = false // this literal is the value
 	}
-	return is
+	return body, body && c.header
 }
 
 // scan follows the text between two literals.
@@ -71,7 +73,7 @@ func (c *bodyContext) scan(text []byte) {
 				c.bracket, c.section = false, true
 			}
 		case ch == '[' && c.depth == 1 && isBodyItem(text[start:i]):
-			c.bracket = true
+			c.bracket, c.header = true, foldPrefix(text[i+1:], "HEADER")
 		case ch == '(' || ch == ')':
 			if c.depth++; ch == ')' {
 				c.depth -= 2
@@ -91,6 +93,9 @@ func (c *bodyContext) scan(text []byte) {
 func (c *bodyContext) word(w []byte) {
 	if len(w) == 0 && !c.section {
 		return
+	}
+	if !c.section {
+		c.header = EqualFold(w, "RFC822.HEADER")
 	}
 	c.body = c.depth == 1 && (c.section || foldPrefix(w, "RFC822") && isBodyItem(w))
 	c.section = false

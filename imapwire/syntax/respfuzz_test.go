@@ -141,27 +141,6 @@ func checkBounds(t *testing.T, stream []byte) {
 	}
 }
 
-// TestResponseLimits: what is longer than the limits is dropped, is seen to be dropped, and what follows is read.
-func TestResponseLimits(t *testing.T) {
-	lim := Upstream()
-	lim.Line, lim.Command, lim.LiteralInline, lim.LiteralStream = 64, 128, 16, 32
-	for _, tc := range []struct{ name, stream, want string }{
-		{"line", "* SEARCH " + strings.Repeat("1 ", 40) + "\r\n", "rejected text=\"line too long\" MALFORMED"},
-		{"name", "* LIST () \"/\" {17}\r\n" + strings.Repeat("x", 17) + "\r\n",
-			`list delim='/' name="" childinfo=false lsub=false MALFORMED`},
-		{"body", "* 1 FETCH (BODY[] {33}\r\n" + strings.Repeat("x", 33) + " UID 4)\r\n", "fetch num=1 uid=4 MALFORMED"},
-		{"literals", "* 1 FETCH (X {16}\r\n" + strings.Repeat("x", 16) + " " + strings.Repeat("y", 60) + "{16}\r\n" +
-			strings.Repeat("x", 16) + strings.Repeat("z", 40) + ")\r\n", `rejected text="line too long" MALFORMED`},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			for _, step := range []int{1, 7, 1000} {
-				got, _ := readResponses([]byte(tc.stream+"* 2 EXISTS\r\n"), step, 8, lim)
-				compareLines(t, fmt.Sprintf("in pieces of %d", step), got, []string{tc.want, "exists num=2"})
-			}
-		})
-	}
-}
-
 // TestResponseAllocations: what a mirror reads by the thousand costs no allocation.
 func TestResponseAllocations(t *testing.T) {
 	for _, line := range []string{

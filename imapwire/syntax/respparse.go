@@ -47,8 +47,9 @@ func (p *RespParser) Parse(f *Frame, more bool) *Response {
 
 // IsBody says, after EventLiteral, whether the literal is what the grammar says is a body: the value of a BODY[...],
 // BINARY[...] or RFC822 item of a FETCH response. Only such a literal may be streamed. It is called for every literal
-// of a frame, in order, before the framer is told what to do with it.
-func (p *RespParser) IsBody(f *Frame) bool {
+// of a frame, in order, before the framer is told what to do with it. header says that the body is a message's header,
+// or fields of it.
+func (p *RespParser) IsBody(f *Frame) (body, header bool) {
 	return p.body.literal(f)
 }
 
