@@ -50,7 +50,8 @@ func (o *owner) pushes(ctx context.Context) {
 				continue
 			}
 			ctx, stop := context.WithCancel(ctx)
-			p := &listener{stop: stop, reborn: o.reborn(id)}
+			p := &listener{stop: stop}
+			o.note(func() { p.reborn = o.heals(id) })
 			running[id] = p
 			wg.Go(func() {
 				defer stop()
@@ -82,19 +83,16 @@ func contains(running map[mailbox.ID]*listener, wanted []mailbox.ID) bool {
 
 // stale says whether the mailbox was healed on another connection since p looked: p listens to what is no more.
 func (o *owner) stale(id mailbox.ID, p *listener) (yes bool) {
-	reborn := o.reborn(id)
-	o.note(func() { yes = p.reborn != reborn })
+	o.note(func() { yes = p.reborn != o.heals(id) })
 	return yes
 }
 
-// reborn returns how often the mailbox was healed.
-func (r *runner) reborn(id mailbox.ID) (n int) {
-	r.note(func() {
-		if b := r.boxes[id]; b != nil {
-			n = b.reborn
-		}
-	})
-	return n
+// heals returns how often the mailbox was healed; r.mu is held.
+func (r *runner) heals(id mailbox.ID) int {
+	if b := r.boxes[id]; b != nil {
+		return b.reborn
+	}
+	return 0
 }
 
 // listenTo returns the mailboxes to listen to, INBOX first, then those that clients have open by rank.
@@ -126,8 +124,7 @@ func (o *owner) push(ctx context.Context, id mailbox.ID, self *listener) {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		err := o.listen(ctx, id, func() {
 			attempt = 0
-			reborn := o.reborn(id)
-			o.note(func() { self.reborn = reborn })
+			o.note(func() { self.reborn = o.heals(id) })
 			covered(true)
 		})
 		covered(false)
