@@ -111,3 +111,23 @@ S: b OK`))
 	do(t, conn, noop)
 	ok(t, noop)
 }
+
+// TestLeaving: a mailbox is left without a chance that anything in it is expunged.
+func TestLeaving(t *testing.T) {
+	for _, tc := range []struct {
+		caps     string
+		readOnly bool
+		want     string
+	}{
+		{"UNSELECT", true, "UNSELECT"},
+		{"UNSELECT", false, "UNSELECT"},
+		{"", true, "CLOSE"},
+		{"", false, "NOOP"},
+	} {
+		open := map[bool]string{true: "EXAMINE", false: "SELECT"}[tc.readOnly]
+		conn, _ := dial(t, dialer(), script(tc.caps, "C: a "+open+" X\nS: * 4 EXISTS\nS: a OK\nC: b "+tc.want+"\nS: b OK"))
+		sel, leave := &port.Select{Name: "X", ReadOnly: tc.readOnly}, &port.Unselect{}
+		do(t, conn, sel, leave)
+		ok(t, sel, leave)
+	}
+}

@@ -34,10 +34,7 @@ func (c *Conn) answers(cmd upstream.Command) []answer {
 	case *upstream.Noop:
 		return []answer{&plain{"NOOP", &cmd.Outcome}}
 	case *upstream.Unselect:
-		if !c.server.Unselect {
-			return []answer{&plain{"NOOP", &cmd.Outcome}}
-		}
-		return []answer{&plain{"UNSELECT", &cmd.Outcome}}
+		return []answer{&leaving{c: c, outcome: &cmd.Outcome}}
 	}
 	cmd.Result().Err = fault.Newf(fault.Invalid, "upstream", "unknown command %T", cmd)
 	return nil
@@ -218,6 +215,31 @@ func (p *plain) encode(w *syntax.CommandWriter)       { w.Raw(p.name) }
 func (p *plain) take(*syntax.Response, bool) bool     { return false }
 func (p *plain) finish(_ *syntax.Response, err error) { p.outcome.Err = err }
 
+// leaving is UNSELECT, or CLOSE of a mailbox that was opened by EXAMINE, which removes nothing (RFC 3501 section 6.4.2).
+// What was opened by SELECT is left selected where there is no UNSELECT.
+type leaving struct {
+	c       *Conn
+	outcome *upstream.Outcome
+}
+
+func (l *leaving) verb() string {
+	switch {
+	case l.c.server.Unselect:
+		return "UNSELECT"
+	case l.c.examined:
+		return "CLOSE"
+	}
+	return "NOOP"
+}
+
+func (l *leaving) encode(w *syntax.CommandWriter) {
+	w.Raw(l.verb())
+	l.c.examined = false
+}
+
+func (l *leaving) take(*syntax.Response, bool) bool     { return false }
+func (l *leaving) finish(_ *syntax.Response, err error) { l.outcome.Err = err }
+
 // enumerating is UID SEARCH of everything, with its answer as ranges where that works (RFC 4731).
 type enumerating struct {
 	c        *Conn
@@ -301,6 +323,7 @@ func (s *selecting) verb() string {
 
 func (s *selecting) encode(w *syntax.CommandWriter) {
 	w.Raw(s.verb()).SP().Mailbox([]byte(s.cmd.Name))
+	s.c.examined = s.verb() == "EXAMINE"
 	server, resync := &s.c.server, s.cmd.Resync
 	switch {
 	case s.c.traits.noParams:

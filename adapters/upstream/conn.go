@@ -20,6 +20,8 @@ type Conn struct {
 	listX  bool // XLIST is the way to special uses
 	// condEnabled says that CONDSTORE is enabled; else SELECT asks for it each time.
 	condEnabled bool
+	// examined says that the last mailbox to be opened was by EXAMINE. Guarded by who sends.
+	examined bool
 	keepAlive   time.Duration
 	drain       time.Duration
 	log         *slog.Logger

@@ -16,9 +16,9 @@ type runCmd struct {
 	dataFlags
 	syncFlags
 	IMAPPlaintextBind string `help:"Address for plain connections and STARTTLS; empty: none." default:"127.0.0.1:1143" env:"IMAP_PLAINTEXT_BIND"`
-	IMAPTLSBind       string `help:"Address for TLS connections; needs a certificate." env:"IMAP_TLS_BIND"`
-	IMAPTLSCertPath   string `help:"The certificate chain, PEM." env:"IMAP_TLS_CERT_PATH" type:"path"`
-	IMAPTLSKeyPath    string `help:"Its private key, PEM." env:"IMAP_TLS_KEY_PATH" type:"path"`
+	IMAPTLSBind       string `name:"imap-tls-bind" help:"Address for TLS connections; needs a certificate." env:"IMAP_TLS_BIND"`
+	IMAPTLSCertPath   string `name:"imap-tls-cert-path" help:"The certificate chain, PEM." env:"IMAP_TLS_CERT_PATH" type:"path"`
+	IMAPTLSKeyPath    string `name:"imap-tls-key-path" help:"Its private key, PEM." env:"IMAP_TLS_KEY_PATH" type:"path"`
 	AllowPlainAuth    bool   `help:"Let clients log in without TLS from other machines too."`
 }
 

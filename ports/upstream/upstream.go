@@ -260,7 +260,7 @@ type Enumerate struct {
 // Noop asks for nothing; news comes on the way.
 type Noop struct{ Outcome }
 
-// Unselect leaves the selected mailbox: with UNSELECT where it is offered, else it is a NOOP, which at least brings the
-// selection up to date. Servers answer STATUS of the selected mailbox from what the selection has seen (RFC 9051 section
-// 6.3.11 advises against asking).
+// Unselect leaves the selected mailbox: with UNSELECT where it is offered, else with CLOSE where it was opened by EXAMINE,
+// which removes nothing, else it is a NOOP, which at least brings the selection up to date. Servers answer STATUS of the
+// selected mailbox from what the selection has seen (RFC 9051 section 6.3.11 advises against asking).
 type Unselect struct{ Outcome }
