@@ -21,10 +21,10 @@ type Conn struct {
 	// condEnabled says that CONDSTORE is enabled; else SELECT asks for it each time.
 	condEnabled bool
 	// examined says that the last mailbox to be opened was by EXAMINE. Guarded by who sends.
-	examined bool
-	keepAlive   time.Duration
-	drain       time.Duration
-	log         *slog.Logger
+	examined  bool
+	keepAlive time.Duration
+	drain     time.Duration
+	log       *slog.Logger
 
 	turn    chan struct{} // holds one token: who has it writes
 	hurry   chan struct{} // tells an Idle that somebody waits for turn
