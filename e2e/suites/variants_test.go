@@ -445,8 +445,8 @@ func secureClients(t *testing.T) {
 		"--upstream-port", port, "--upstream-tls-mode", "starttls", "--upstream-insecure", "--upstream-username", "tlsclient",
 		"--upstream-secret-file", password)
 	must(t, err)
-	cert, err := w.dovecot.Exec(t.Context(), fmt.Sprintf(`openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s \
-		-addext subjectAltName=DNS:%[1]s,IP:%[1]s,IP:127.0.0.1 -keyout /tmp/pair -out /tmp/cert 2>/dev/null; cat /tmp/cert /tmp/pair`, outside))
+	cert, err := w.dovecot.Exec(t.Context(), fmt.Sprintf(`cd "$(mktemp -d)" && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s \
+		-addext subjectAltName=DNS:%[1]s,IP:%[1]s,IP:127.0.0.1 -keyout key -out cert 2>/dev/null; cat cert key`, outside))
 	must(t, err)
 	pair := write(t, "pair.pem", []byte(cert))
 	addrs := launch(t, `(?s)address=(\S+) tls=false.*address=(\S+) tls=true`, w.binary, "run", "--data", m.Data,
