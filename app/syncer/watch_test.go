@@ -35,6 +35,7 @@ func TestOpenMailboxesArePushed(t *testing.T) {
 	w.deliver("C", mail(2, 10))
 	r.until("C takes the place of A or B", func() bool { return len(r.uids("C")) == 2 })
 	r.until("no more than three", idling(3))
+	r.until("all bodies", func() bool { return r.mirrored()["C"].Bodies == 2 })
 	r.compare()
 }
 

@@ -121,6 +121,9 @@ func TestCutLetsExactlyNPass(t *testing.T) {
 			t.Errorf("after the cut at %d: %v", n, err)
 		}
 	}
+	if err := p.Close(); err != nil { // what passed is counted when it has passed
+		t.Error(err)
+	}
 	if s := p.Stats(); s.Cuts != 4 || s.Down != 1+1000+40_000+99_999+4 {
 		t.Errorf("stats %+v", s)
 	}
