@@ -45,6 +45,11 @@ var edges = []edge{
 	{"cmd/imapped", "app", "the binary wires everything"},
 	{"cmd/imapped", "imapwire/server", "the binary wires everything"},
 	{"cmd/imapped", "adapters/*", "the binary wires everything"},
+	{"tools/convergence", "domain", "the simulator wires whole processes, and its model speaks of flags, UIDs and messages"},
+	{"tools/convergence", "ports", "it stands between the processes and their ports, to kill and to pause them"},
+	{"tools/convergence", "app", "it runs the syncer, replay and sessions themselves"},
+	{"tools/convergence", "adapters/memory", "over the event bus of a process"},
+	{"tools/convergence", "adapters/sqlite", "and the real store"},
 }
 
 // testEdges are allowed to test files, besides edges.

@@ -67,6 +67,45 @@ func TestDiskFull(t *testing.T) {
 	must(t, s.Close())
 }
 
+// TestReadOnly makes the file system read-only under an open store: what is there can be read, what is new is refused in
+// words that name no path, and works again afterwards.
+func TestReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("imapped-test", dir, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("a file system of 2 MB cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	s, err := blobfs.Open(filepath.Join(dir, "blobs"))
+	must(t, err)
+	small := []byte("small")
+	_, err = s.Put(t.Context(), small)
+	must(t, err)
+
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	refused := func(err error) {
+		t.Helper()
+		if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "cannot be written to") || strings.Contains(err.Error(), dir) {
+			t.Errorf("%v, want that the directory cannot be written to, without its name", err)
+		}
+	}
+	_, err = s.Put(t.Context(), []byte("another"))
+	refused(err)
+	_, err = s.Create(t.Context())
+	refused(err)
+	_, err = blobfs.Open(filepath.Join(dir, "blobs"))
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("opening it: %v, want that the directory, by its name, cannot be written to", err)
+	}
+	b, err := s.Open(t.Context(), blobKey(small))
+	must(t, err)
+	must(t, b.Close())
+
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT, ""))
+	_, err = s.Put(t.Context(), []byte("another"))
+	must(t, err)
+	must(t, s.Close())
+}
+
 // TestOpenErrors: a folder that cannot be used is said to be so.
 func TestOpenErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")

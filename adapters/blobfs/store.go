@@ -47,7 +47,7 @@ type Store struct {
 
 // Open opens the folder, creates it where it does not exist, and removes what crashed processes left in it.
 func Open(dir string) (*Store, error) {
-	const op = "open the blob store"
+	op := "open the blob store " + dir
 	s := &Store{dir: dir}
 	if err := s.makeDirs(); err != nil {
 		return nil, mapErr(op, err)
@@ -221,6 +221,15 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// cause is an error of the file system in our words: what a client is told names no path of this machine.
+type cause struct {
+	text string
+	err  error
+}
+
+func (c *cause) Error() string { return c.text }
+func (c *cause) Unwrap() error { return c.err }
+
 // mapErr gives an error of the file system its kind, in words.
 func mapErr(op string, err error) error {
 	var f *fault.Error
@@ -230,9 +239,19 @@ func mapErr(op string, err error) error {
 	case errors.As(err, &f), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fault.Wrap(op, err)
 	case isFull(err):
-		return &fault.Error{Kind: fault.Unavailable, Op: op, Text: "the disk is full", Err: err}
+		return fault.As(fault.Unavailable, op, &cause{"the disk is full", err})
+	case isReadOnly(err):
+		return fault.As(fault.Unavailable, op, &cause{"the data directory cannot be written to", err})
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.As(fault.NotFound, op, err)
+		return fault.As(fault.NotFound, op, &cause{"it does not exist", err})
+	}
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		err = &cause{path.Err.Error(), err}
+	case errors.As(err, &link):
+		err = &cause{link.Err.Error(), err}
 	}
 	return fault.As(fault.Unavailable, op, err)
 }

@@ -24,3 +24,8 @@ func lock(d *os.File, wait bool) error {
 
 // isFull says whether an error means that there is no room.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// isReadOnly says whether an error means that what may be read must not be written.
+func isReadOnly(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM)
+}

@@ -3,7 +3,8 @@
 //
 // Invariants:
 //  1. The socket carries no secret and no mail: account numbers, progress and errors' texts only.
-//  2. There is no server: Dial's calls fail with ErrNoServer, and the command works on the store alone.
+//  2. Whatever a command changed is stored before the server is told; what the server is told is a hint.
+//  3. There is no server: Dial's calls fail with ErrNoServer, and the command works on the store alone.
 package control
 
 import (
@@ -41,6 +42,9 @@ type Server interface {
 	Reload(ctx context.Context) error
 	// Force synchronises the account now and reports on the way.
 	Force(ctx context.Context, id account.ID, progress func(Progress)) error
+	// Changed says that another process changed the account's mailboxes or its queue: sessions look for news, and what
+	// waits to be made upstream is begun with.
+	Changed(ctx context.Context, id account.ID) error
 }
 
 // line is one line of the answer to a synchronisation.
@@ -71,11 +75,18 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 func Serve(ctx context.Context, l net.Listener, s Server) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
-		if err := s.Reload(r.Context()); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+		answer(w, s.Reload(r.Context()))
+	})
+	mux.HandleFunc("POST /v1/accounts/{id}/sync", func(w http.ResponseWriter, r *http.Request) {
+		if id, ok := accountOf(w, r); ok {
+			force(w, r, s, id)
 		}
 	})
-	mux.HandleFunc("POST /v1/accounts/{id}/sync", func(w http.ResponseWriter, r *http.Request) { force(w, r, s) })
+	mux.HandleFunc("POST /v1/accounts/{id}/changed", func(w http.ResponseWriter, r *http.Request) {
+		if id, ok := accountOf(w, r); ok {
+			answer(w, s.Changed(r.Context(), id))
+		}
+	})
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -94,12 +105,23 @@ func Serve(ctx context.Context, l net.Listener, s Server) error {
 	return fault.Wrap("stop control socket", err)
 }
 
-func force(w http.ResponseWriter, r *http.Request, s Server) {
+// accountOf returns the account that a request is about; when it is not a number the request is answered.
+func accountOf(w http.ResponseWriter, r *http.Request) (account.ID, bool) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
 		http.Error(w, "not an account number", http.StatusBadRequest)
-		return
 	}
+	return account.ID(id), err == nil
+}
+
+// answer answers what has no more to say than how it went.
+func answer(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+func force(w http.ResponseWriter, r *http.Request, s Server, id account.ID) {
 	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
 	send := func(l line) {
 		// A reader that went away ends the request's context, which ends Force: the error here says nothing more.
@@ -108,7 +130,7 @@ func force(w http.ResponseWriter, r *http.Request, s Server) {
 		}
 	}
 	last := line{Done: true}
-	if err := s.Force(r.Context(), account.ID(id), func(p Progress) { send(line{Progress: p}) }); err != nil {
+	if err := s.Force(r.Context(), id, func(p Progress) { send(line{Progress: p}) }); err != nil {
 		last.Error, last.Kind = err.Error(), uint8(fault.KindOf(err))
 	}
 	send(last)
@@ -131,8 +153,15 @@ func Dial(path string) *Client {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Reload asks the server to look at the accounts again.
-func (c *Client) Reload(ctx context.Context) error {
-	resp, err := c.post(ctx, "/v1/reload")
+func (c *Client) Reload(ctx context.Context) error { return c.tell(ctx, "/v1/reload") }
+
+// Changed tells the server that this process changed the account's mailboxes or its queue.
+func (c *Client) Changed(ctx context.Context, id account.ID) error {
+	return c.tell(ctx, fmt.Sprintf("/v1/accounts/%d/changed", id))
+}
+
+func (c *Client) tell(ctx context.Context, path string) error {
+	resp, err := c.post(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,13 @@ import (
 type fake struct {
 	reloads int
 	forced  account.ID
+	changed account.ID
 	fail    error
 }
 
 func (f *fake) Reload(context.Context) error { f.reloads++; return nil }
+
+func (f *fake) Changed(_ context.Context, id account.ID) error { f.changed = id; return f.fail }
 
 func (f *fake) Force(_ context.Context, id account.ID, progress func(Progress)) error {
 	f.forced = id
@@ -44,6 +47,9 @@ func TestClientAndServer(t *testing.T) {
 	if err := c.Reload(t.Context()); err != nil || f.reloads != 1 {
 		t.Errorf("Reload: %v, %d reloads", err, f.reloads)
 	}
+	if err := c.Changed(t.Context(), 9); err != nil || f.changed != 9 {
+		t.Errorf("Changed: %v, account %d", err, f.changed)
+	}
 	var got []Progress
 	if err := c.Force(t.Context(), 7, func(p Progress) { got = append(got, p) }); err != nil || f.forced != 7 {
 		t.Errorf("Force: %v, account %d", err, f.forced)
@@ -54,6 +60,9 @@ func TestClientAndServer(t *testing.T) {
 	f.fail = fault.New(fault.Denied, "log in", "the upstream says no")
 	if err := c.Force(t.Context(), 7, func(Progress) {}); !fault.Is(err, fault.Denied) || err.Error() != "log in: the upstream says no" {
 		t.Errorf("failing Force: %v", err)
+	}
+	if err := c.Changed(t.Context(), 9); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("failing Changed: %v", err)
 	}
 	stop()
 	if err := <-served; err != nil {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/domain/message"
 	"imapped/ports/metadata"
@@ -31,11 +30,9 @@ func (ch *change) add(ctx context.Context, now time.Time, msgs []metadata.NewMes
 			}
 			known[n.Upstream] = true
 		}
-		if ch.uidNext >= 1<<32-1 {
-			return nil, fault.New(fault.Limit, "", "the mailbox has no UIDs left")
+		if uids[i], err = ch.take(1); err != nil {
+			return nil, err
 		}
-		uids[i] = mailbox.UID(ch.uidNext)
-		ch.uidNext++
 		fresh = append(fresh, n)
 	}
 	if len(fresh) == 0 {
@@ -59,28 +56,43 @@ func (ch *change) add(ctx context.Context, now time.Time, msgs []metadata.NewMes
 	return uids, ch.insertContents(ctx, bodies)
 }
 
-// knownUpstream returns which of the messages' upstream UIDs the mailbox has.
+// knownUpstream returns which of the messages' upstream UIDs the mailbox has, or had before their messages departed.
 func (ch *change) knownUpstream(ctx context.Context, msgs []metadata.NewMessage) (map[uint32]bool, error) {
+	known := make(map[uint32]bool, len(msgs))
+	find := func(up uint32) { known[up] = true }
+	// Most often they are higher than all that is here.
 	var highest uint32
 	if err := ch.c.one(ctx, []any{&highest}, `SELECT coalesce(max(up_uid), 0) FROM messages
 		INDEXED BY messages_upstream WHERE account_id = ? AND mailbox_id = ? AND up_uid > 0`, ch.keys()...); err != nil {
 		return nil, err
 	}
-	var ask []any
+	var ask, all []any
 	for i := range msgs {
-		if up := msgs[i].Upstream; up != 0 && up <= highest {
-			ask = append(ask, int64(up))
+		if up := msgs[i].Upstream; up != 0 {
+			all = append(all, int64(up))
+			if up <= highest {
+				ask = append(ask, int64(up))
+			}
 		}
 	}
-	known := make(map[uint32]bool, len(msgs))
-	err := ch.c.eachBatch(ctx, `SELECT up_uid FROM messages WHERE account_id = ? AND mailbox_id = ? AND up_uid > 0
-		AND up_uid IN (VALUES `, ch.keys(), `)`, ask, func(scan func(...any) error) error {
-		var up uint32
-		err := scan(&up)
-		known[up] = true
+	err := ch.upstreamUIDs(ctx, `SELECT up_uid FROM messages WHERE account_id = ? AND mailbox_id = ? AND up_uid > 0
+		AND up_uid IN (VALUES `, ask, find)
+	if err != nil || !ch.departs {
+		return known, err
+	}
+	return known, ch.upstreamUIDs(ctx, `SELECT up_uid FROM departed WHERE account_id = ? AND mailbox_id = ?
+		AND up_uid > 0 AND up_uid IN (VALUES `, all, find)
+}
+
+// upstreamUIDs calls fn for those of the upstream UIDs that a query, whose head is given, finds.
+func (ch *change) upstreamUIDs(ctx context.Context, head string, ask []any, fn func(uint32)) error {
+	var up uint32
+	dest := []any{&up}
+	return ch.c.eachBatch(ctx, head, ch.keys(), `)`, ask, func(scan func(...any) error) error {
+		err := scan(dest...)
+		fn(up)
 		return err
 	})
-	return known, err
 }
 
 // sizeOf is a new message's size: the stored bytes' where they are known, else what the upstream says.
@@ -103,12 +115,20 @@ func (ch *change) insertRows(ctx context.Context, first mailbox.UID, msgs []*met
 		}
 		ch.count(n.Flags.Sys, sizeOf(n), 1)
 		ch.bodies += body
+		if n.Upstream != 0 {
+			ch.bound++
+		}
 		args = append(args, int64(ch.acc), int64(ch.id), int64(first)+int64(i), seq, int64(n.Flags.Sys),
 			n.Flags.KeywordString(), sizeOf(n), n.Date, int64(n.Zone), int64(n.Upstream), body)
 	}
-	return ch.c.execBatch(ctx, `INSERT INTO messages (account_id, mailbox_id, uid, modseq, sys, keywords, size, date,
-		zone, up_uid, body) VALUES `, nil, cols, ``, args)
+	return ch.c.execBatch(ctx, insertMessages, nil, cols, ``, args)
 }
+
+const (
+	insertMessages = `INSERT INTO messages (account_id, mailbox_id, uid, modseq, sys, keywords, size, date, zone, up_uid,
+		body) VALUES `
+	insertIdentities = `INSERT INTO identities (account_id, mailbox_id, uid, email, thread, saved) VALUES `
+)
 
 // insertIdentities inserts the names of messages that get the UIDs from first on, and finds their threads.
 func (ch *change) insertIdentities(ctx context.Context, first mailbox.UID, now time.Time, msgs []*metadata.NewMessage) error {
@@ -122,8 +142,7 @@ func (ch *change) insertIdentities(ctx context.Context, first mailbox.UID, now t
 		args = append(args, int64(ch.acc), int64(ch.id), int64(first)+int64(i), n.Identity.Email[:], threads[i][:],
 			stamp(now))
 	}
-	return ch.c.execBatch(ctx, `INSERT INTO identities (account_id, mailbox_id, uid, email, thread, saved) VALUES `,
-		nil, cols, ``, args)
+	return ch.c.execBatch(ctx, insertIdentities, nil, cols, ``, args)
 }
 
 // threads returns the thread of each message and records the message ids that were not known.

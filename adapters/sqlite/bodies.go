@@ -185,22 +185,81 @@ func (s *Store) DropContent(ctx context.Context, f metadata.Fence, id mailbox.ID
 	})
 }
 
+// upstreamRows merges the messages with the departed ones, which are few, in UID order.
 func (c *conn) upstreamRows(ctx context.Context, acc account.ID, id mailbox.ID, fn func(metadata.UpstreamRow) error) error {
+	placing, err := c.placing(ctx, acc, id)
+	if err != nil {
+		return err
+	}
+	departed, err := c.departedRows(ctx, acc, id)
+	if err != nil {
+		return err
+	}
+	yield := func(r metadata.UpstreamRow) error {
+		r.Placing = r.Upstream == 0 && placing[r.UID]
+		return fn(r)
+	}
 	var flags flagReader
 	var uid, up, sys, body int64
 	var keywords, email sql.RawBytes
 	dest := []any{&uid, &up, &sys, &keywords, &body, &email}
-	return c.each(ctx, `SELECT m.uid, m.up_uid, m.sys, m.keywords, m.body, i.email FROM messages m
+	err = c.each(ctx, `SELECT m.uid, m.up_uid, m.sys, m.keywords, m.body, i.email FROM messages m
 		CROSS JOIN identities i USING (account_id, mailbox_id, uid)
 		WHERE m.account_id = ? AND m.mailbox_id = ? ORDER BY m.uid`, []any{int64(acc), int64(id)},
 		func(scan func(...any) error) error {
 			if err := scan(dest...); err != nil {
 				return err
 			}
+			for len(departed) > 0 && int64(departed[0].UID) < uid {
+				if err := yield(departed[0]); err != nil {
+					return err
+				}
+				departed = departed[1:]
+			}
 			r := metadata.UpstreamRow{
 				UID: mailbox.UID(uid), Upstream: uint32(up), Flags: flags.read(sys, keywords), HasBody: body != 0,
 			}
 			copy(r.Email[:], email)
-			return fn(r)
+			return yield(r)
 		})
+	if err != nil {
+		return err
+	}
+	for _, r := range departed {
+		if err := yield(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placing returns the messages of a mailbox that have an outstanding placement.
+func (c *conn) placing(ctx context.Context, acc account.ID, id mailbox.ID) (map[mailbox.UID]bool, error) {
+	placing := map[mailbox.UID]bool{}
+	var uid int64
+	dest := []any{&uid}
+	err := c.each(ctx, `SELECT uid FROM mutations INDEXED BY mutations_message WHERE account_id = ? AND mailbox_id = ?
+		AND uid > 0 AND kind IN ('append', 'copy', 'move')`, []any{int64(acc), int64(id)},
+		func(scan func(...any) error) error {
+			err := scan(dest...)
+			placing[mailbox.UID(uid)] = true
+			return err
+		})
+	return placing, err
+}
+
+// departedRows returns a mailbox's departed messages in UID order.
+func (c *conn) departedRows(ctx context.Context, acc account.ID, id mailbox.ID) (rows []metadata.UpstreamRow, err error) {
+	var uid, up int64
+	var email sql.RawBytes
+	dest := []any{&uid, &up, &email}
+	err = c.each(ctx, `SELECT uid, up_uid, email FROM departed WHERE account_id = ? AND mailbox_id = ? ORDER BY uid`,
+		[]any{int64(acc), int64(id)}, func(scan func(...any) error) error {
+			err := scan(dest...)
+			r := metadata.UpstreamRow{UID: mailbox.UID(uid), Upstream: uint32(up), Departed: true}
+			copy(r.Email[:], email)
+			rows = append(rows, r)
+			return err
+		})
+	return rows, err
 }

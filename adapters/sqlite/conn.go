@@ -12,6 +12,9 @@ type conn struct {
 	c     *sql.Conn
 	stmts map[string]*sql.Stmt
 	texts map[batchKey]string // the texts of statements with many rows, built once
+	// steady says that a statement that has begun is not interrupted when its context ends: SQLite may answer that by
+	// rolling the whole transaction back, which others share.
+	steady bool
 }
 
 // batchKey names a statement that head, rows groups of cols parameters, and tail make.
@@ -32,6 +35,14 @@ func (c *conn) close() error {
 	return errors.Join(append(errs, c.c.Close())...)
 }
 
+// span returns the context for a statement, and the error of one that has ended.
+func (c *conn) span(ctx context.Context) (context.Context, error) {
+	if !c.steady {
+		return ctx, nil
+	}
+	return context.WithoutCancel(ctx), ctx.Err()
+}
+
 // stmt returns the prepared statement of the text. Texts are constants or batch texts, so the cache is bounded.
 func (c *conn) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	if st := c.stmts[text]; st != nil {
@@ -47,6 +58,10 @@ func (c *conn) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 
 // exec runs a statement and returns how many rows it changed.
 func (c *conn) exec(ctx context.Context, text string, args ...any) (int64, error) {
+	ctx, err := c.span(ctx)
+	if err != nil {
+		return 0, err
+	}
 	st, err := c.stmt(ctx, text)
 	if err != nil {
 		return 0, err
@@ -60,6 +75,10 @@ func (c *conn) exec(ctx context.Context, text string, args ...any) (int64, error
 
 // insert runs an INSERT and returns the new row's id.
 func (c *conn) insert(ctx context.Context, text string, args ...any) (int64, error) {
+	ctx, err := c.span(ctx)
+	if err != nil {
+		return 0, err
+	}
 	st, err := c.stmt(ctx, text)
 	if err != nil {
 		return 0, err
@@ -73,6 +92,10 @@ func (c *conn) insert(ctx context.Context, text string, args ...any) (int64, err
 
 // one scans the only row of a query into dest; sql.ErrNoRows when there is none.
 func (c *conn) one(ctx context.Context, dest []any, text string, args ...any) error {
+	ctx, err := c.span(ctx)
+	if err != nil {
+		return err
+	}
 	st, err := c.stmt(ctx, text)
 	if err != nil {
 		return err
@@ -82,6 +105,10 @@ func (c *conn) one(ctx context.Context, dest []any, text string, args ...any) er
 
 // each calls fn for each row of a query, with scan to read it.
 func (c *conn) each(ctx context.Context, text string, args []any, fn func(scan func(dest ...any) error) error) error {
+	ctx, err := c.span(ctx)
+	if err != nil {
+		return err
+	}
 	st, err := c.stmt(ctx, text)
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ var errFull = errors.New("piece is full")
 // Identities implements metadata.Messages. No connection is held while fn runs.
 func (s *Store) Identities(ctx context.Context, acc account.ID, id mailbox.ID, uids mailbox.Set, fn func(metadata.Identity) error) error {
 	const op = "read identities"
-	if err := s.view(ctx, op, func(c *conn) error { return c.exists(ctx, acc, id) }); err != nil {
+	if err := s.view(ctx, op, func(c *conn) error { return c.shown(ctx, acc, id) }); err != nil {
 		return err
 	}
 	var piece []metadata.Identity
@@ -150,7 +150,7 @@ func fragment(v *metadata.Content, bit metadata.Want) *[]byte {
 // Contents implements metadata.Messages. No connection is held while fn runs.
 func (s *Store) Contents(ctx context.Context, acc account.ID, id mailbox.ID, uids mailbox.Set, want metadata.Want, fn func(*metadata.Content) error) error {
 	const op = "read contents"
-	if err := s.view(ctx, op, func(c *conn) error { return c.exists(ctx, acc, id) }); err != nil {
+	if err := s.view(ctx, op, func(c *conn) error { return c.shown(ctx, acc, id) }); err != nil {
 		return err
 	}
 	p := newPiece(want)

@@ -56,7 +56,7 @@ func classify(code int) (fault.Kind, string) {
 	case lib.SQLITE_FULL:
 		return fault.Unavailable, "the disk is full"
 	case lib.SQLITE_IOERR:
-		return fault.Unavailable, "the disk failed to read or write the database"
+		return fault.Unavailable, "the disk failed, or the database cannot be written to"
 	case lib.SQLITE_READONLY, lib.SQLITE_PERM:
 		return fault.Unavailable, "the database is not writable"
 	case lib.SQLITE_CANTOPEN:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imapped/domain/account"
+	"imapped/domain/fault"
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/message"
@@ -46,7 +47,7 @@ func HotStatements() []string {
 	check(s.DropContent(ctx, f, m.ID, 1))
 	_, err = s.Pending(ctx, a.ID, m.ID, time.Now())
 	check(err)
-	every := mailbox.Set{{First: 1, Last: 1<<32 - 1}}
+	useEdits(ctx, s, f, m.ID)
 	for range readers { // each connection in turn
 		for since := range mailbox.ModSeq(2) {
 			_, err = s.Changes(ctx, a.ID, m.ID, since)
@@ -57,18 +58,72 @@ func HotStatements() []string {
 		check(s.UpstreamRows(ctx, a.ID, m.ID, func(metadata.UpstreamRow) error { return nil }))
 	}
 	var all []string
-	for _, pool := range []chan *conn{s.writer, s.idle, s.idle, s.idle} {
-		c := <-pool
+	collect := func(c *conn) error {
 		for text := range c.stmts {
 			if strings.Contains(text, "uid") || strings.Contains(text, "contents") || strings.Contains(text, "threads") {
 				all = append(all, text)
 			}
 		}
-		pool <- c
+		return nil
+	}
+	check(s.update(ctx, "", collect))
+	for range readers { // they are handed out in turn
+		check(s.view(ctx, "", collect))
 	}
 	check(s.Close())
 	slices.Sort(all)
 	return all
+}
+
+// useEdits changes a mailbox as clients do, and carries that out.
+func useEdits(ctx context.Context, s *Store, f metadata.Fence, id mailbox.ID) {
+	acc, now := f.Account, time.Unix(2, 0)
+	_, err := s.Apply(ctx, f, metadata.Update{Mailbox: id, New: []metadata.NewMessage{{Upstream: 11}, {Upstream: 12}, {Upstream: 13}}})
+	check(err)
+	to, err := s.CreateMailbox(ctx, acc, "To", 0, now)
+	check(err)
+	c := metadata.Content{Size: 5}
+	_, err = s.AddMessages(ctx, acc, metadata.AddEdit{Mailbox: id, Now: now, Messages: []metadata.NewMessage{
+		{Content: &c}, {Content: &c},
+	}})
+	check(err)
+	for mode := range metadata.FlagMode(2) {
+		_, err = s.EditFlags(ctx, acc, metadata.FlagEdit{Mailbox: id, UIDs: every, Mode: mode, Flags: flag.Make(flag.Draft)})
+		check(err)
+	}
+	for _, move := range []bool{false, true} {
+		_, err = s.CopyMessages(ctx, acc, metadata.CopyEdit{From: id, To: to.ID, UIDs: every, Move: move, Now: now})
+		check(err)
+	}
+	_, err = s.RemoveMessages(ctx, acc, metadata.RemoveEdit{Mailbox: to.ID, UIDs: mailbox.Set{{First: 1, Last: 3}}, Now: now})
+	check(err)
+	qs, err := s.Mutations(ctx, acc, 0, 1000)
+	check(err)
+	for _, q := range qs {
+		_, err = s.Intend(ctx, f, []metadata.Intended{{ID: q.ID}})
+		check(err)
+		_, err = s.Settle(ctx, f, now, []metadata.Outcome{
+			{ID: q.ID, Version: q.Version, Upstream: uint32(q.ID) + 100, Verdict: metadata.Verdict(q.ID % 3)},
+		})
+		check(err)
+	}
+	for _, u := range []metadata.Update{{Reset: true}, {Expunge: every}} {
+		for _, u.Mailbox = range []mailbox.ID{id, to.ID} {
+			u.Flags = []metadata.FlagChange{{UID: 1}}
+			_, err = s.Apply(ctx, f, u)
+			check(err)
+		}
+	}
+	qs, err = s.Mutations(ctx, acc, 0, 1000)
+	check(err)
+	for i, q := range qs {
+		if err := s.Resolve(ctx, acc, q.ID, i%2 == 0, now); err != nil && !fault.Is(err, fault.Conflict) {
+			check(err)
+		}
+	}
+	check(s.RemoveMailbox(ctx, f, to.ID))
+	_, err = s.Mirrored(ctx, acc)
+	check(err)
 }
 
 func check(err error) {

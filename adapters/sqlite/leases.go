@@ -11,9 +11,12 @@ import (
 	"imapped/ports/metadata"
 )
 
+// noRow says whether a query that was to find one row found none.
+func noRow(err error) bool { return errors.Is(err, sql.ErrNoRows) }
+
 // orNotFound turns the driver's "no row" into fault.NotFound with the text.
 func orNotFound(err error, text string) error {
-	if errors.Is(err, sql.ErrNoRows) {
+	if noRow(err) {
 		return fault.New(fault.NotFound, "", text)
 	}
 	return err

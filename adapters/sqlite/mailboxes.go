@@ -13,8 +13,10 @@ const selectInfo = `SELECT id, account_id, name, attrs, subscribed, uidvalidity,
 	unseen, deleted, size FROM mailboxes `
 
 const selectMirrored = `SELECT id, account_id, name, attrs, subscribed, uidvalidity, uidnext, modseq, recent_from,
-	messages, unseen, deleted, size, bodies, up_name, up_delimiter, up_uidvalidity, up_uidnext, up_modseq, up_messages,
-	up_synced FROM mailboxes `
+	messages, unseen, deleted, size, bodies, bound, deleting, EXISTS (SELECT 1 FROM mutations q
+		INDEXED BY mutations_uncertain WHERE q.account_id = mailboxes.account_id AND q.mailbox_id = mailboxes.id
+		AND q.state = 'sent' AND q.kind IN ('append', 'copy', 'move')),
+	up_name, up_delimiter, up_uidvalidity, up_uidnext, up_modseq, up_messages, up_synced FROM mailboxes `
 
 func infoDest(m *mailbox.Info) []any {
 	return []any{
@@ -26,7 +28,7 @@ func infoDest(m *mailbox.Info) []any {
 func scanMirrored(scan func(...any) error) (m metadata.Mirrored, err error) {
 	var name []byte
 	var synced, modseq int64
-	err = scan(append(infoDest(&m.Info), &m.Bodies, &name, &m.Upstream.Delimiter, &m.Upstream.UIDValidity,
+	err = scan(append(infoDest(&m.Info), &m.Bodies, &m.Bound, &m.Deleting, &m.Uncertain, &name, &m.Upstream.Delimiter, &m.Upstream.UIDValidity,
 		&m.Upstream.UIDNext, &modseq, &m.Upstream.Messages, &synced)...)
 	m.Upstream.Name = string(name)
 	m.Upstream.ModSeq = uint64(modseq)
@@ -50,6 +52,14 @@ func (c *conn) exists(ctx context.Context, acc account.ID, id mailbox.ID) error 
 	return orNotFound(err, noMailbox)
 }
 
+// shown is exists for a client: a mailbox that is being deleted is not there.
+func (c *conn) shown(ctx context.Context, acc account.ID, id mailbox.ID) error {
+	var one int
+	err := c.one(ctx, []any{&one}, `SELECT 1 FROM mailboxes WHERE id = ? AND account_id = ? AND deleting = 0`,
+		int64(id), int64(acc))
+	return orNotFound(err, noMailbox)
+}
+
 // existsAccount fails with fault.NotFound when there is no such account.
 func (c *conn) existsAccount(ctx context.Context, acc account.ID) error {
 	var one int
@@ -62,7 +72,7 @@ func (s *Store) Mailboxes(ctx context.Context, acc account.ID) (ms []mailbox.Inf
 		if err := c.existsAccount(ctx, acc); err != nil {
 			return err
 		}
-		return c.each(ctx, selectInfo+`WHERE account_id = ? ORDER BY name`, []any{int64(acc)},
+		return c.each(ctx, selectInfo+`WHERE account_id = ? AND deleting = 0 ORDER BY name`, []any{int64(acc)},
 			func(scan func(...any) error) error {
 				var m mailbox.Info
 				err := scan(infoDest(&m)...)
@@ -76,7 +86,7 @@ func (s *Store) Mailboxes(ctx context.Context, acc account.ID) (ms []mailbox.Inf
 // Mailbox implements metadata.Mailboxes.
 func (s *Store) Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (m mailbox.Info, err error) {
 	err = s.view(ctx, "read mailbox", func(c *conn) error {
-		return orNotFound(c.one(ctx, infoDest(&m), selectInfo+`WHERE id = ? AND account_id = ?`,
+		return orNotFound(c.one(ctx, infoDest(&m), selectInfo+`WHERE id = ? AND account_id = ? AND deleting = 0`,
 			int64(id), int64(acc)), noMailbox)
 	})
 	return m, err
@@ -89,7 +99,7 @@ func (s *Store) ClaimRecent(ctx context.Context, acc account.ID, id mailbox.ID, 
 	var from, next mailbox.UID
 	read := func(c *conn) error {
 		return orNotFound(c.one(ctx, []any{&from, &next}, `SELECT recent_from, uidnext FROM mailboxes
-			WHERE id = ? AND account_id = ?`, int64(id), int64(acc)), noMailbox)
+			WHERE id = ? AND account_id = ? AND deleting = 0`, int64(id), int64(acc)), noMailbox)
 	}
 	if err := s.view(ctx, op, read); err != nil {
 		return 0, err
@@ -129,6 +139,19 @@ func (s *Store) Mirrored(ctx context.Context, acc account.ID) (ms []metadata.Mir
 	return ms, err
 }
 
+// saveMailbox leaves what the queue is to change upstream as a client has made it: the name below a Rename, and whether
+// the mailbox is subscribed.
+const saveMailbox = `UPDATE mailboxes SET
+	name = iif(deleting = 1 OR EXISTS (SELECT 1 FROM mutations q WHERE q.account_id = mailboxes.account_id
+		AND q.kind = 'rename' AND (q.mailbox_id = mailboxes.id OR q.to_name = mailboxes.name
+		OR substr(mailboxes.name, 1, length(q.to_name) + 1) = q.to_name || '/')), name, ?),
+	attrs = ?,
+	subscribed = iif(EXISTS (SELECT 1 FROM mutations q INDEXED BY mutations_message
+		WHERE q.account_id = mailboxes.account_id AND q.mailbox_id = mailboxes.id AND q.uid = 0
+		AND q.kind IN ('subscribe', 'unsubscribe')), subscribed, ?),
+	up_name = ?, up_delimiter = ?, up_uidvalidity = ?, up_uidnext = ?, up_modseq = ?, up_messages = ?, up_synced = ?
+	WHERE id = ? AND account_id = ?`
+
 // SaveMailbox implements metadata.Mirror.
 func (s *Store) SaveMailbox(ctx context.Context, f metadata.Fence, m metadata.Mirrored) (saved metadata.Mirrored, err error) {
 	const op = "save mailbox"
@@ -145,9 +168,7 @@ func (s *Store) SaveMailbox(ctx context.Context, f metadata.Fence, m metadata.Mi
 			}
 		} else {
 			u := m.Upstream
-			n, err := c.exec(ctx, `UPDATE mailboxes SET name = ?, attrs = ?, subscribed = ?, up_name = ?,
-				up_delimiter = ?, up_uidvalidity = ?, up_uidnext = ?, up_modseq = ?, up_messages = ?, up_synced = ?
-				WHERE id = ? AND account_id = ?`, m.Name, int64(m.Attrs), m.Subscribed, []byte(u.Name),
+			n, err := c.exec(ctx, saveMailbox, m.Name, int64(m.Attrs), m.Subscribed, []byte(u.Name),
 				int64(u.Delimiter), int64(u.UIDValidity), int64(u.UIDNext), int64(u.ModSeq), int64(u.Messages),
 				stamp(u.Synced), int64(m.ID), int64(f.Account))
 			if err := found(n, err, noMailbox); err != nil {
@@ -188,30 +209,6 @@ func (c *conn) createMailbox(ctx context.Context, acc account.ID, m *metadata.Mi
 
 // contentID is the key of a message's row in contents.
 func contentID(id mailbox.ID, uid mailbox.UID) int64 { return int64(id)<<32 | int64(uid) }
-
-// RemoveMailbox implements metadata.Mirror.
-func (s *Store) RemoveMailbox(ctx context.Context, f metadata.Fence, id mailbox.ID) error {
-	return s.update(ctx, "remove mailbox", func(c *conn) error {
-		if err := c.fenced(ctx, f); err != nil {
-			return err
-		}
-		n, err := c.exec(ctx, `DELETE FROM mailboxes WHERE id = ? AND account_id = ?`, int64(id), int64(f.Account))
-		if err := found(n, err, noMailbox); err != nil {
-			return err
-		}
-		for _, text := range [...]string{
-			`DELETE FROM messages WHERE account_id = ? AND mailbox_id = ?`,
-			`DELETE FROM identities WHERE account_id = ? AND mailbox_id = ?`,
-			`DELETE FROM tombstones WHERE account_id = ? AND mailbox_id = ?`,
-			`DELETE FROM body_failures WHERE account_id = ? AND mailbox_id = ?`,
-		} {
-			if _, err := c.exec(ctx, text, int64(f.Account), int64(id)); err != nil {
-				return err
-			}
-		}
-		return c.removeContents(ctx, id, mailbox.Range{First: 0, Last: 1<<32 - 1})
-	})
-}
 
 // removeContents removes the contents of the UIDs in r.
 func (c *conn) removeContents(ctx context.Context, id mailbox.ID, r mailbox.Range) error {

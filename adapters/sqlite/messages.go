@@ -42,7 +42,7 @@ func (s *Store) Changes(ctx context.Context, acc account.ID, id mailbox.ID, sinc
 	var messages int
 	head := func(c *conn) error {
 		return orNotFound(c.one(ctx, []any{&d.ModSeq, &d.UIDNext, &messages}, `SELECT modseq, uidnext, messages
-			FROM mailboxes WHERE id = ? AND account_id = ?`, int64(id), int64(acc)), noMailbox)
+			FROM mailboxes WHERE id = ? AND account_id = ? AND deleting = 0`, int64(id), int64(acc)), noMailbox)
 	}
 	err = s.view(ctx, op, func(c *conn) error {
 		if err := head(c); err != nil || since >= d.ModSeq {

@@ -18,14 +18,19 @@ import (
 )
 
 var (
-	_ metadata.Users     = (*Store)(nil)
-	_ metadata.Accounts  = (*Store)(nil)
-	_ metadata.Statuses  = (*Store)(nil)
-	_ metadata.Leases    = (*Store)(nil)
-	_ metadata.Mailboxes = (*Store)(nil)
-	_ metadata.Messages  = (*Store)(nil)
-	_ metadata.Mirror    = (*Store)(nil)
-	_ metadata.Bodies    = (*Store)(nil)
+	_ metadata.Users      = (*Store)(nil)
+	_ metadata.Accounts   = (*Store)(nil)
+	_ metadata.Statuses   = (*Store)(nil)
+	_ metadata.Leases     = (*Store)(nil)
+	_ metadata.Mailboxes  = (*Store)(nil)
+	_ metadata.Messages   = (*Store)(nil)
+	_ metadata.Mirror     = (*Store)(nil)
+	_ metadata.Bodies     = (*Store)(nil)
+	_ metadata.Edits      = (*Store)(nil)
+	_ metadata.Folders    = (*Store)(nil)
+	_ metadata.Queue      = (*Store)(nil)
+	_ metadata.Undo       = (*Store)(nil)
+	_ metadata.References = (*Store)(nil)
 )
 
 // What the connections are set to. Page caches are memory outside Go's heap, one a connection: together they stay
@@ -47,8 +52,10 @@ type Options struct {
 // Store is an open database. Its methods may be called by any number of goroutines.
 type Store struct {
 	write, read *sql.DB
-	writer      chan *conn // holds the write connection while nobody writes
-	idle        chan *conn // holds the read connections that nobody uses
+	patience    time.Duration   // how long a call waits for its turn to write
+	writes      chan *writeCall // what is to be written, for the writer
+	written     chan error      // the writer's end
+	idle        chan *conn      // holds the read connections that nobody uses
 	closing     chan struct{}
 	closeOnce   sync.Once
 	closeErr    error
@@ -62,7 +69,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		writer:  make(chan *conn, 1),
+		patience: patience,
+
+		writes:  make(chan *writeCall, maxGroup),
+		written: make(chan error, 1),
 		idle:    make(chan *conn, readers),
 		closing: make(chan struct{}),
 	}
@@ -138,7 +148,6 @@ func (s *Store) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.writer <- newConn(c)
 	for range readers {
 		c, err := s.read.Conn(ctx)
 		if err != nil {
@@ -146,6 +155,9 @@ func (s *Store) connect(ctx context.Context) error {
 		}
 		s.idle <- newConn(c)
 	}
+	w := newConn(c)
+	w.steady = true
+	go func() { s.written <- s.writer(w) }()
 	return nil
 }
 
@@ -157,7 +169,7 @@ func (s *Store) Close() error {
 		for range readers {
 			errs = append(errs, (<-s.idle).close())
 		}
-		errs = append(errs, s.read.Close(), (<-s.writer).close(), s.write.Close())
+		errs = append(errs, s.read.Close(), <-s.written, s.write.Close())
 		s.closeErr = mapErr("close the database", errors.Join(errs...))
 	})
 	return s.closeErr
@@ -167,27 +179,17 @@ func (s *Store) Close() error {
 func (s *Store) take(ctx context.Context, pool chan *conn) (*conn, error) {
 	select {
 	case <-s.closing:
-		return nil, fault.New(fault.Unavailable, "", "the database is closed")
+		return nil, errClosed
 	default:
 	}
 	select {
 	case c := <-pool:
 		return c, nil
 	case <-s.closing:
-		return nil, fault.New(fault.Unavailable, "", "the database is closed")
+		return nil, errClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// update runs fn in one write transaction and commits when it returns nil. op says what is being done, for errors.
-func (s *Store) update(ctx context.Context, op string, fn func(c *conn) error) (err error) {
-	c, err := s.take(ctx, s.writer)
-	if err != nil {
-		return mapErr(op, err)
-	}
-	defer func() { s.writer <- c }()
-	return mapErr(op, c.transact(ctx, "BEGIN IMMEDIATE", fn))
 }
 
 // view runs fn with a read connection, outside a transaction: each statement sees its own moment.

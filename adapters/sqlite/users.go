@@ -195,6 +195,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id account.ID) error {
 			`DELETE FROM threads WHERE account_id = ?`,
 			`DELETE FROM body_failures WHERE account_id = ?`,
 			`DELETE FROM mutations WHERE account_id = ?`,
+			`DELETE FROM departed WHERE account_id = ?`,
 			`DELETE FROM retained WHERE account_id = ?`,
 			`DELETE FROM mailboxes WHERE account_id = ?`,
 			`DELETE FROM leases WHERE account_id = ?`,

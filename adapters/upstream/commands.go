@@ -13,7 +13,7 @@ import (
 // answers returns what is to be sent for a command.
 func (c *Conn) answers(cmd upstream.Command) []answer {
 	c.mu.Lock()
-	noListReturn, noESearch := c.noListReturn, c.noESearch
+	noListReturn := c.noListReturn
 	c.mu.Unlock()
 	switch cmd := cmd.(type) {
 	case *upstream.List:
@@ -30,14 +30,13 @@ func (c *Conn) answers(cmd upstream.Command) []answer {
 	case *upstream.Fetch:
 		return c.fetchAnswers(cmd)
 	case *upstream.Enumerate:
-		return []answer{&enumerating{c: c, cmd: cmd, extended: c.server.ESearch && !noESearch}}
+		return []answer{c.enumerating(cmd)}
 	case *upstream.Noop:
-		return []answer{&plain{"NOOP", &cmd.Outcome}}
+		return []answer{&plain{name: "NOOP", outcome: &cmd.Outcome}}
 	case *upstream.Unselect:
-		return []answer{&leaving{c: c, outcome: &cmd.Outcome}}
+		return []answer{&leaving{c, plain{outcome: &cmd.Outcome}}}
 	}
-	cmd.Result().Err = fault.Newf(fault.Invalid, "upstream", "unknown command %T", cmd)
-	return nil
+	return c.changeAnswers(cmd)
 }
 
 func (c *Conn) offers(name string) bool {
@@ -204,94 +203,24 @@ func (a *asking) finish(_ *syntax.Response, err error) {
 	}
 }
 
-// plain is a command without arguments, whose answer is all it has.
-type plain struct {
-	name    string
-	outcome *upstream.Outcome
-}
-
-func (p *plain) verb() string                         { return p.name }
-func (p *plain) encode(w *syntax.CommandWriter)       { w.Raw(p.name) }
-func (p *plain) take(*syntax.Response, bool) bool     { return false }
-func (p *plain) finish(_ *syntax.Response, err error) { p.outcome.Err = err }
-
-// leaving is UNSELECT, or CLOSE of a mailbox that was opened by EXAMINE, which removes nothing (RFC 3501 section 6.4.2).
-// What was opened by SELECT is left selected where there is no UNSELECT.
+// leaving is UNSELECT, or what comes next to it: CLOSE expunges nothing of what EXAMINE has opened (RFC 9051 section
+// 6.4.1).
 type leaving struct {
-	c       *Conn
-	outcome *upstream.Outcome
-}
-
-func (l *leaving) verb() string {
-	switch {
-	case l.c.server.Unselect:
-		return "UNSELECT"
-	case l.c.examined:
-		return "CLOSE"
-	}
-	return "NOOP"
+	c *Conn
+	plain
 }
 
 func (l *leaving) encode(w *syntax.CommandWriter) {
-	w.Raw(l.verb())
-	l.c.examined = false
-}
-
-func (l *leaving) take(*syntax.Response, bool) bool     { return false }
-func (l *leaving) finish(_ *syntax.Response, err error) { l.outcome.Err = err }
-
-// enumerating is UID SEARCH of everything, with its answer as ranges where that works (RFC 4731).
-type enumerating struct {
-	c        *Conn
-	cmd      *upstream.Enumerate
-	extended bool
-
-	refused   bool // RETURN was refused
-	answered  bool
-	malformed bool
-	found     []mailbox.Range
-}
-
-func (e *enumerating) verb() string { return "UID SEARCH" }
-
-func (e *enumerating) encode(w *syntax.CommandWriter) {
-	if e.extended {
-		w.Raw("UID SEARCH RETURN (ALL) ALL")
-	} else {
-		w.Raw("UID SEARCH ALL")
-	}
-}
-
-func (e *enumerating) take(r *syntax.Response, _ bool) bool {
-	if r.Kind != syntax.RespSearch && r.Kind != syntax.RespESearch {
-		return false
-	}
-	e.answered = true
-	e.malformed = e.malformed || r.Malformed || len(e.found)+len(r.Nums) > maxSetCount
-	if !e.malformed {
-		for _, n := range r.Nums {
-			e.found = append(e.found, mailbox.Range{First: n.First, Last: n.Last})
-		}
-	}
-	return true
-}
-
-func (e *enumerating) finish(r *syntax.Response, err error) {
-	e.c.mu.Lock()
-	exists := e.c.exists
-	e.c.mu.Unlock()
 	switch {
-	case err != nil && r != nil && r.Status == syntax.StatusBAD && e.extended:
-		e.refused = true
-	case err != nil:
-	case e.malformed:
-		err = fault.New(fault.Unavailable, "UID SEARCH", "the answer was malformed")
-	case len(e.found) == 0 && exists > 0:
-		err = fault.Newf(fault.Unavailable, "UID SEARCH", "no UIDs for %d messages", exists)
+	case l.c.server.Unselect:
+		l.name = "UNSELECT"
+	case l.c.examined:
+		l.name = "CLOSE"
+	default:
+		l.name = "NOOP"
 	}
-	if e.cmd.Err = err; err == nil {
-		e.cmd.UIDs = mailbox.Normalize(e.found)
-	}
+	l.c.examined = false
+	l.plain.encode(w)
 }
 
 // selecting is SELECT or EXAMINE.

@@ -66,11 +66,13 @@ type op struct {
 	tag      string
 	batch    *batch
 	answer   answer
-	plus     chan struct{} // gets a token for each continuation request
-	done     chan struct{} // closed when it is answered, or never will be
-	answered bool          // finish was called; under batch.mu
-	waits    bool          // a continuation request is for it; under Conn.mu
-	quiet    bool          // it is an IDLE: no answer is owed; under Conn.mu
+	outcome  *upstream.Outcome // its Sent is the writer's; nil for IDLE
+	plus     chan struct{}     // gets a token for each continuation request
+	done     chan struct{}     // closed when it is answered, or never will be
+	answered bool              // finish was called; under batch.mu
+	waits    bool              // a continuation request is for it; under Conn.mu
+	whole    bool              // all of it was handed to the wire; under Conn.mu
+	quiet    bool              // it is an IDLE: no answer is owed; under Conn.mu
 }
 
 // answer is what a command does with its answer. Its methods run on the reading goroutine with batch.mu held.

@@ -12,10 +12,13 @@ import (
 // Do sends the commands and waits for their answers, as ports/upstream.Conn says. A command's Err is nil until it is
 // known better, so that callbacks of a later command can ask whether an earlier one failed.
 func (c *Conn) Do(ctx context.Context, cmds ...upstream.Command) error {
-	var todo []answer
+	var todo []task
 	for _, cmd := range cmds {
-		cmd.Result().Err = nil
-		todo = append(todo, c.answers(cmd)...)
+		outcome := cmd.Result()
+		*outcome = upstream.Outcome{}
+		for _, a := range c.answers(cmd) {
+			todo = append(todo, task{a, outcome})
+		}
 	}
 	if len(todo) == 0 {
 		return nil
@@ -29,21 +32,27 @@ func (c *Conn) Do(ctx context.Context, cmds ...upstream.Command) error {
 	return nil
 }
 
+// task is a command that is to be sent for somebody.
+type task struct {
+	answer  answer
+	outcome *upstream.Outcome // of which the sender sets Sent
+}
+
 // attempt sends the commands in one flush and waits until each is answered. When it fails, those that were not are
 // finished with the same error.
-func (c *Conn) attempt(ctx context.Context, todo []answer) error {
+func (c *Conn) attempt(ctx context.Context, todo []task) error {
 	if err := c.acquire(ctx); err != nil {
-		for _, a := range todo {
-			a.finish(nil, err)
+		for _, t := range todo {
+			t.answer.finish(nil, err)
 		}
 		return err
 	}
 	b := &batch{canceled: make(chan struct{}), done: make(chan struct{}), left: len(todo)}
 	ops := make([]*op, len(todo))
-	for i, a := range todo {
-		ops[i] = c.newOp(b, a)
+	for i, t := range todo {
+		ops[i] = c.newOp(b, t)
 	}
-	err := c.transmit(ops)
+	err := c.transmit(ctx, ops)
 	c.release()
 	if err == nil {
 		select {
@@ -53,6 +62,8 @@ func (c *Conn) attempt(ctx context.Context, todo []answer) error {
 			err = fault.Wrap("upstream", ctx.Err())
 			c.abandon(b)
 		}
+	} else if ctx.Err() != nil { // which is why it failed, perhaps
+		err = fault.Wrap("upstream", ctx.Err())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -66,17 +77,17 @@ func (c *Conn) attempt(ctx context.Context, todo []answer) error {
 
 // plainer returns the commands whose better form the server refused although it offers it, and remembers that: they
 // are sent again in the plain form, which cannot be refused so.
-func (c *Conn) plainer(done []answer) (again []upstream.Command) {
+func (c *Conn) plainer(done []task) (again []upstream.Command) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, a := range done {
-		switch a := a.(type) {
+	for _, t := range done {
+		switch a := t.answer.(type) {
 		case *listing:
 			if a.refused {
 				c.noListReturn = true
 				again = append(again, a.cmd)
 			}
-		case *enumerating:
+		case *searching:
 			if a.refused {
 				c.noESearch = true
 				again = append(again, a.cmd)
@@ -86,90 +97,12 @@ func (c *Conn) plainer(done []answer) (again []upstream.Command) {
 	return again
 }
 
-func (c *Conn) newOp(b *batch, a answer) *op {
+func (c *Conn) newOp(b *batch, t task) *op {
 	c.tags++
 	return &op{
-		tag: "A" + strconv.FormatUint(c.tags, 10), batch: b, answer: a,
+		tag: "A" + strconv.FormatUint(c.tags, 10), batch: b, answer: t.answer, outcome: t.outcome,
 		plus: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-}
-
-// transmit makes the commands pending and writes them. The caller has the turn. Whoever begins to write goes on to the
-// end, whatever his context says: a command cut in the middle would swallow the next one.
-func (c *Conn) transmit(ops []*op) error {
-	c.mu.Lock()
-	if c.gone || c.err != nil {
-		defer c.mu.Unlock()
-		return c.err
-	}
-	c.pending = append(c.pending, ops...)
-	c.armLocked()
-	c.mu.Unlock()
-	c.wire.commands.Add(int64(len(ops)))
-
-	w := &c.writer
-	w.Reset()
-	for _, o := range ops {
-		w.Raw(o.tag).SP()
-		o.answer.encode(w)
-		w.End()
-		for len(w.Splits) > 0 {
-			refused, err := c.literal(o)
-			if err != nil {
-				return c.broken(err)
-			}
-			if refused {
-				w.Reset()
-			}
-		}
-		if len(w.Buf) >= writeChunk {
-			if err := c.wire.write(w.Buf); err != nil {
-				return c.broken(err)
-			}
-			w.Reset()
-		}
-	}
-	if err := c.wire.write(w.Buf); err != nil {
-		return c.broken(err)
-	}
-	return nil
-}
-
-// literal writes what stands before the first split and waits for "+"; refused says that the command was answered
-// instead, so that its rest must not be sent.
-func (c *Conn) literal(o *op) (refused bool, err error) {
-	w := &c.writer
-	split := w.Splits[0]
-	c.expect(o, true)
-	defer c.expect(o, false)
-	if err := c.wire.write(w.Buf[:split]); err != nil {
-		return false, err
-	}
-	w.Buf = append(w.Buf[:0], w.Buf[split:]...)
-	w.Splits = append(w.Splits[:0], w.Splits[1:]...)
-	for i := range w.Splits {
-		w.Splits[i] -= split
-	}
-	select {
-	case <-o.plus:
-		return false, nil
-	case <-o.done:
-		return true, nil
-	}
-}
-
-// expect says whether the next continuation request is for o.
-func (c *Conn) expect(o *op, waits bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o.waits = waits
-}
-
-// broken ends the connection after a failed write and waits until nothing is pending.
-func (c *Conn) broken(err error) error {
-	c.fail(lost("write", err))
-	<-c.ended
-	return c.failure()
 }
 
 // abandon gives up a batch whose caller does not wait any longer: from its return on nothing of the caller's is

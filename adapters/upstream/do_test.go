@@ -351,6 +351,13 @@ func TestRefusals(t *testing.T) {
 		kind  fault.Kind
 		retry time.Duration
 	}{
+		{"NO [USEATTR] x", fault.Invalid, 0},
+		{"NO [HASCHILDREN] x", fault.Conflict, 0},
+		{"NO [TRYCREATE] x", fault.NotFound, 0},
+		{"NO [TOOBIG] x", fault.Limit, 0},
+		{"NO Mailbox already exists", fault.Exists, 0},
+		{"NO Message exceeds the size limit", fault.Limit, 0},
+		{"NO Quota exceeded (mailbox for user is full)", fault.Limit, 0},
 		{"NO [UNAVAILABLE] UID FETCH Server error", fault.Unavailable, 0},
 		{"NO [INUSE] x", fault.Unavailable, 0},
 		{"NO [SERVERBUG] x", fault.Unavailable, 0},
@@ -382,6 +389,9 @@ func TestRefusals(t *testing.T) {
 			var refused *port.Refusal
 			if !errors.As(noop.Err, &refused) || fault.KindOf(noop.Err) != tc.kind || refused.Retry != tc.retry {
 				t.Errorf("%v: kind %v, %+v", noop.Err, fault.KindOf(noop.Err), refused)
+			}
+			if vague := tc.line == "NO" || tc.line == "NO [WHATEVER] x"; refused != nil && refused.Vague != vague {
+				t.Errorf("vague: %v", refused.Vague)
 			}
 		})
 	}

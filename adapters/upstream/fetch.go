@@ -21,15 +21,15 @@ type fetchJob struct {
 	left      int // commands that are not answered
 	gone      []mailbox.Range
 	malformed bool
-	refused   error // the first refusal
-	callback  error // what OnMessage returned
+	refused   error  // the first refusal
+	callback  error  // what OnMessage returned
+	then      func() // called when cmd is finished; nil: nothing
 }
 
 // fetchPart is one UID FETCH command.
 type fetchPart struct {
-	job     *fetchJob
-	set     string
-	uids    mailbox.Set
+	job *fetchJob
+	piece
 	modSeq  bool // ask for MODSEQ
 	qresync bool
 }
@@ -41,47 +41,18 @@ func (c *Conn) fetchAnswers(cmd *upstream.Fetch) []answer {
 		return nil
 	}
 	job := &fetchJob{cmd: cmd}
-	var answers []answer
-	var set []byte
-	from := 0
-	flush := func(to int) {
-		if len(set) == 0 {
-			return
-		}
+	return c.fetchParts(job)
+}
+
+func (c *Conn) fetchParts(job *fetchJob) (answers []answer) {
+	cmd := job.cmd
+	for _, p := range pieces(cmd.UIDs, cmd.Open) {
 		job.left++
-		uids := cmd.UIDs[from:to]
-		if cmd.Open && to == len(cmd.UIDs) {
-			uids = append(append(mailbox.Set(nil), uids[:len(uids)-1]...), mailbox.Range{First: uids[len(uids)-1].First, Last: ^uint32(0)})
-		}
 		answers = append(answers, &fetchPart{
-			job: job, set: string(set), uids: uids,
+			job: job, piece: p,
 			modSeq:  c.server.CondStore && cmd.Items&upstream.ItemFlags != 0,
 			qresync: c.server.QResync && cmd.Vanished && cmd.ChangedSince > 0,
 		})
-		set, from = set[:0], to
-	}
-	for i := range cmd.UIDs {
-		r := cmd.UIDs[i : i+1]
-		size := len(set)
-		if size > 0 {
-			set = append(set, ',')
-		}
-		if cmd.Open && i == len(cmd.UIDs)-1 {
-			set = mailbox.Set{{First: r[0].First, Last: r[0].First}}.Append(set)
-			set = append(set, ":*"...)
-		} else {
-			set = r.Append(set)
-		}
-		if len(set) > maxCommand {
-			last := string(set[size+1:])
-			set = set[:size]
-			flush(i)
-			set = append(set, last...)
-		}
-	}
-	flush(len(cmd.UIDs))
-	if len(answers) == 0 {
-		cmd.Err = nil
 	}
 	return answers
 }
@@ -142,6 +113,9 @@ func (p *fetchPart) finish(_ *syntax.Response, err error) {
 	}
 	if j.left--; j.left > 0 {
 		return
+	}
+	if j.then != nil {
+		defer j.then()
 	}
 	j.cmd.Gone = mailbox.Normalize(j.gone)
 	switch {

@@ -372,6 +372,21 @@ func (h *handshake) conclude() {
 	s.Unselect = h.offers("UNSELECT")
 	s.Move = h.offers("MOVE")
 	s.ESearch = h.offers("ESEARCH")
+	s.LiteralPlus = h.offers("LITERAL+")
+	s.CreateSpecialUse = h.offers("CREATE-SPECIAL-USE")
+	s.AppendLimit = appendLimit(h.caps)
 	s.UTF8 = h.enabled["UTF8=ACCEPT"]
 	applyQuirks(&h.evidence, s, &h.traits)
+}
+
+// appendLimit returns the number of APPENDLIMIT=n (RFC 7889 section 3), or 0.
+func appendLimit(caps []string) int64 {
+	for _, c := range caps {
+		if digits, ok := strings.CutPrefix(c, "APPENDLIMIT="); ok {
+			if n, err := strconv.ParseInt(digits, 10, 64); err == nil && n > 0 {
+				return n
+			}
+		}
+	}
+	return 0
 }

@@ -58,9 +58,9 @@ func (c *Conn) idleOnce(ctx context.Context, fn func(upstream.Event) bool) (agai
 	}
 	a := &idling{}
 	b := &batch{canceled: make(chan struct{}), done: make(chan struct{}), left: 1}
-	o := c.newOp(b, a)
+	o := c.newOp(b, task{answer: a})
 	o.waits = true
-	if err := c.transmit([]*op{o}); err != nil {
+	if err := c.transmit(ctx, []*op{o}); err != nil {
 		return false, err
 	}
 	select {

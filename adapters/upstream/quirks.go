@@ -43,6 +43,9 @@ type traits struct {
 	noParams    bool // SELECT takes no parameters
 	plainList   bool // LIST without RETURN
 	noRenumber  bool // EXPUNGE does not renumber: counts from it mean nothing
+	noSearch    bool // SEARCH finds everything, whatever is looked for
+	noAppendUID bool // APPENDUID is wrong
+	noCopyUID   bool // COPYUID is wrong
 }
 
 // quirk is one row of the table: how a server is recognised, and what it does otherwise than it says.
@@ -87,10 +90,10 @@ var quirkTable = []quirk{
 		func(s *upstream.Server, t *traits) {
 			s.QResync, t.noQResync, t.noParams = false, true, true
 		}},
-	// 163, 126, QQ: SELECT is refused before ID; NOOP shows no new mail, STATUS does.
+	// 163, 126, QQ: SELECT is refused before ID; NOOP shows no new mail, STATUS does; SEARCH ignores its keys.
 	{"coremail-id-first", func(e *evidence) bool {
 		return e.caps["X-CM-EXT-1"] || e.says("coremail", "qqmail") || e.at("163.com", "126.com", "qq.com", "yeah.net", "188.com")
-	}, func(s *upstream.Server, t *traits) { s.PollBy, t.mustID = time.Minute, true }},
+	}, func(s *upstream.Server, t *traits) { s.PollBy, t.mustID, t.noSearch = time.Minute, true, true }},
 	// MODSEQ is -1.
 	{"zoho-no-condstore", func(e *evidence) bool { return e.says("zoho") },
 		func(s *upstream.Server, t *traits) {
@@ -99,6 +102,12 @@ var quirkTable = []quirk{
 	// LIST with SPECIAL-USE is refused; UIDVALIDITY changes with upgrades.
 	{"proton-bridge-plain-list", func(e *evidence) bool { return e.says("proton mail bridge", "protonmail", "proton bridge", "gluon") },
 		func(s *upstream.Server, t *traits) { s.ListStatus, t.plainList = false, true }},
+	// APPENDUID's numbers are the wrong way round, and UIDVALIDITY is 0 or 1 for ever.
+	{"davmail-no-appenduid", func(e *evidence) bool { return e.says("davmail") },
+		func(_ *upstream.Server, t *traits) { t.noAppendUID, t.noCopyUID = true, true }},
+	// COPYUID has the source's UIDVALIDITY.
+	{"greenmail-no-copyuid", func(e *evidence) bool { return e.says("greenmail") },
+		func(_ *upstream.Server, t *traits) { t.noCopyUID = true }},
 	// UIDVALIDITY changes with every session: match by content.
 	{"workmail-volatile-uidvalidity", func(e *evidence) bool { return e.says("workmail") || e.at("awsapps.com") }, nil},
 }

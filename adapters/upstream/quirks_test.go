@@ -187,6 +187,36 @@ S: a OK`, func(t *testing.T, c port.Conn) {
 		}},
 		{"workmail-volatile-uidvalidity", `S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Amazon WorkMail IMAP ready
 ` + login + `S: l OK [CAPABILITY IMAP4rev1] in`, func(*testing.T, port.Conn) {}},
+		{"davmail-no-appenduid", `S: * OK [CAPABILITY IMAP4REV1 AUTH=PLAIN SASL-IR] IMAP4rev1 DavMail 6.0.1-3390 server ready
+` + login + `S: l OK [CAPABILITY IMAP4rev1 UIDPLUS MOVE LITERAL+] Authenticated
+C: a APPEND Sent {3+}
+c: abc
+S: a OK [APPENDUID 7064 1] APPEND completed
+C: b UID COPY 35 "Deleted Items"
+S: b OK [COPYUID 1 35 41] UID COPY completed`, func(t *testing.T, c port.Conn) {
+			a, cp := message("Sent", "abc"), &port.Copy{UIDs: uids(35), To: "Deleted Items"}
+			do(t, c, a)
+			do(t, c, cp)
+			if ok(t, a, cp); a.UID != 0 || a.UIDValidity != 0 || cp.UIDValidity != 0 || cp.Pairs != nil {
+				t.Errorf("%+v, %+v", a, cp)
+			}
+		}},
+		{"greenmail-no-copyuid", `S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] IMAP4rev1 Server GreenMail v1.6.5 ready
+` + login + `S: l OK [CAPABILITY IMAP4rev1 LITERAL+ UIDPLUS SORT IDLE MOVE QUOTA] AUTHENTICATE completed.
+C: a APPEND Sent {3+}
+c: abc
+S: a OK [APPENDUID 1645008000 4] APPEND completed.
+C: b UID MOVE 2 Trash
+S: * OK [COPYUID 1645008001 2 5]
+S: * 1 EXPUNGE
+S: b OK MOVE completed.`, func(t *testing.T, c port.Conn) {
+			a, mv := message("Sent", "abc"), &port.Copy{UIDs: uids(2), To: "Trash", Move: true}
+			do(t, c, a)
+			do(t, c, mv)
+			if ok(t, a, mv); a.UID != 4 || mv.UIDValidity != 0 || mv.Pairs != nil || mv.Done.String() != "2" {
+				t.Errorf("%+v, %+v", a, mv)
+			}
+		}},
 		// No row: the parser's leniency covers it.
 		{"", `S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Welcome to Mail.Ru IMAP
 ` + login + `S: l OK [CAPABILITY IMAP4rev1] in

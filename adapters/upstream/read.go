@@ -97,11 +97,14 @@ func (c *Conn) tagged(r *syntax.Response) {
 	o := c.pending[i]
 	c.pending = slices.Delete(c.pending, i, i+1)
 	c.noise, c.garbage = "", 0
+	whole := o.whole
 	c.mu.Unlock()
 
 	var err error
 	if r.Status != syntax.StatusOK {
 		err = refusal(o.answer.verb(), r, false)
+	} else if !whole {
+		err = fault.New(fault.Unavailable, o.answer.verb(), "the server says OK to a command that it has not got whole")
 	}
 	o.batch.mu.Lock()
 	if !o.batch.dead {
@@ -128,12 +131,17 @@ func (c *Conn) proceed() {
 }
 
 // give offers a response to the pending commands, oldest first, and says whether one took it. What an abandoned
-// command would take is dropped.
+// command would take is dropped. One that names its command is for that one: servers carry several commands out before
+// they say of the first that it is done.
 func (c *Conn) give(r *syntax.Response) bool {
 	c.mu.Lock()
 	pending := c.pending
 	c.mu.Unlock()
+	named := slices.IndexFunc(pending, func(o *op) bool { return o.tag == string(r.ESearch.Tag) })
 	for i, o := range pending {
+		if named >= 0 && i != named {
+			continue
+		}
 		o.batch.mu.Lock()
 		taken := o.answer.take(r, i == 0)
 		o.batch.mu.Unlock()

@@ -30,55 +30,72 @@ func refusal(op string, r *syntax.Response, login bool) error {
 	ref := &upstream.Refusal{
 		Status: r.Status.String(), Code: strings.ToUpper(printable(r.Code.Name)), Text: printable(r.Text),
 	}
-	kind := refusalKind(r.Status, r.Code.ID, strings.ToLower(ref.Text), login)
+	kind, vague := refusalKind(r.Status, r.Code.ID, strings.ToLower(ref.Text), login)
+	ref.Vague = vague
 	if kind == fault.Unavailable {
 		ref.Retry = retryHint(r.Code.ID, strings.ToLower(ref.Text))
 	}
 	return fault.As(kind, op, ref)
 }
 
-// refusalKind classifies a refusal by its code (RFC 5530 and others), or by words that servers use.
-func refusalKind(status syntax.StatusKind, code syntax.CodeID, text string, login bool) fault.Kind {
+// refusalKind classifies a refusal by its code (RFC 5530 and others), or by words that servers use; vague says that it
+// has neither.
+func refusalKind(status syntax.StatusKind, code syntax.CodeID, text string, login bool) (kind fault.Kind, vague bool) {
 	if status == syntax.StatusBYE {
-		return fault.Unavailable
+		return fault.Unavailable, false
 	}
-	switch code {
-	case syntax.CodeAuthenticationFailed, syntax.CodeAuthorizationFailed, syntax.CodeExpired, syntax.CodeContactAdmin:
-		if says(text, busyWords) { // a temporary failure under a final code, as some servers answer bursts of logins
-			return fault.Unavailable
-		}
-		return fault.Denied
-	case syntax.CodeUnavailable, syntax.CodeInUse, syntax.CodeServerBug, syntax.CodeThrottled, syntax.CodeExpungeIssued:
-		return fault.Unavailable
-	case syntax.CodeNonExistent, syntax.CodeTryCreate:
-		return fault.NotFound
-	case syntax.CodeAlreadyExists:
-		return fault.Exists
-	case syntax.CodeNoPerm, syntax.CodePrivacyRequired:
-		return fault.Forbidden
-	case syntax.CodeOverQuota:
-		if says(text, []string{"bandwidth", "command", "rate"}) {
-			return fault.Unavailable
-		}
-		return fault.Limit
-	case syntax.CodeLimit, syntax.CodeTooBig:
-		return fault.Limit
-	case syntax.CodeCannot, syntax.CodeClientBug, syntax.CodeParse, syntax.CodeBadCharset, syntax.CodeUnknownCTE:
-		return fault.Invalid
-	case syntax.CodeCorruption:
-		return fault.Corrupt
+	if kind, known := codeKind(code, text); known {
+		return kind, false
 	}
 	switch {
 	case says(text, busyWords), strings.Contains(text, "authenticated but not connected"): // Exchange's
-		return fault.Unavailable
+		return fault.Unavailable, false
 	case login:
-		return fault.Denied
+		return fault.Denied, false
 	case says(text, missingWords):
-		return fault.NotFound
+		return fault.NotFound, false
+	case says(text, existsWords):
+		return fault.Exists, false
+	case says(text, limitWords):
+		return fault.Limit, false
 	case status == syntax.StatusBAD:
-		return fault.Invalid
+		return fault.Invalid, false
 	}
-	return fault.Unavailable
+	return fault.Unavailable, true
+}
+
+// codeKind returns what a response code means.
+func codeKind(code syntax.CodeID, text string) (kind fault.Kind, known bool) {
+	switch code {
+	case syntax.CodeAuthenticationFailed, syntax.CodeAuthorizationFailed, syntax.CodeExpired, syntax.CodeContactAdmin:
+		if says(text, busyWords) { // a temporary failure under a final code, as some servers answer bursts of logins
+			return fault.Unavailable, true
+		}
+		return fault.Denied, true
+	case syntax.CodeUnavailable, syntax.CodeInUse, syntax.CodeServerBug, syntax.CodeThrottled, syntax.CodeExpungeIssued:
+		return fault.Unavailable, true
+	case syntax.CodeNonExistent, syntax.CodeTryCreate:
+		return fault.NotFound, true
+	case syntax.CodeAlreadyExists:
+		return fault.Exists, true
+	case syntax.CodeNoPerm, syntax.CodePrivacyRequired:
+		return fault.Forbidden, true
+	case syntax.CodeOverQuota:
+		if says(text, []string{"bandwidth", "command", "rate"}) {
+			return fault.Unavailable, true
+		}
+		return fault.Limit, true
+	case syntax.CodeLimit, syntax.CodeTooBig:
+		return fault.Limit, true
+	case syntax.CodeCannot, syntax.CodeClientBug, syntax.CodeParse, syntax.CodeBadCharset, syntax.CodeUnknownCTE,
+		syntax.CodeUseAttr:
+		return fault.Invalid, true
+	case syntax.CodeHasChildren:
+		return fault.Conflict, true
+	case syntax.CodeCorruption:
+		return fault.Corrupt, true
+	}
+	return 0, false
 }
 
 var busyWords = []string{
@@ -90,6 +107,13 @@ var missingWords = []string{
 	"doesn't exist", "does not exist", "not exist", "no such mailbox", "unknown mailbox", "nonexistent", "not found",
 	"no such folder", "unknown folder", "invalid mailbox", "invalid folder", "can't open", "cannot open", "noselect",
 	"not selectable",
+}
+
+var existsWords = []string{"already exist", "mailbox exists", "folder exists", "duplicate folder"}
+
+var limitWords = []string{
+	"over quota", "overquota", "quota exceeded", "exceeds quota", "exceeded quota", "mailbox full", "mailbox is full",
+	"too large", "too big", "size limit", "maximum size", "maximum message size",
 }
 
 func says(text string, words []string) bool {

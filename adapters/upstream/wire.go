@@ -25,6 +25,7 @@ const (
 	maxFlag     = 255       // octets of one; what is beyond is passed over
 	maxCommand  = 8_000     // octets of a message set in one command
 	maxSetCount = 4 << 20   // ranges of one enumeration
+	maxPairs    = 1 << 20   // messages of one COPYUID
 
 	// While connecting.
 	maxAnswers      = 1000 // responses to one command

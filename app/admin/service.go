@@ -13,6 +13,7 @@ type Config struct {
 	Accounts metadata.Accounts
 	Statuses metadata.Statuses
 	Mirror   metadata.Mirror
+	Queue    metadata.Queue
 	Sealer   secrets.Sealer
 	Dialer   upstream.Dialer
 	Hash     func(password string) (string, error) // of a user's password

@@ -13,6 +13,7 @@ type AccountStatus struct {
 	Account   account.Account
 	Status    account.Status
 	Mailboxes []metadata.Mirrored
+	Queue     metadata.QueueSummary // what waits to be made upstream
 }
 
 // Totals returns how many messages the account has here, of how many the body is stored, and the sum of their sizes.
@@ -39,5 +40,9 @@ func (s *Service) Status(ctx context.Context, a account.Account) (AccountStatus,
 	if err != nil {
 		return AccountStatus{}, fault.Wrap(op, err)
 	}
-	return AccountStatus{Account: a, Status: st, Mailboxes: boxes}, nil
+	queue, err := s.c.Queue.QueueSummary(ctx, a.ID)
+	if err != nil {
+		return AccountStatus{}, fault.Wrap(op, err)
+	}
+	return AccountStatus{Account: a, Status: st, Mailboxes: boxes, Queue: queue}, nil
 }

@@ -2,7 +2,8 @@
 //
 // Invariants:
 //  1. A message is durable in the blob store before the transaction that shows it.
-//  2. Writes carry the account's fence like any owner's; New takes the lease and Close gives it back.
+//  2. Writes carry the account's fence like any owner's; New takes the lease and Close gives it back. Clients may change
+//     everything in the account meanwhile: nothing of it is remembered between calls but ids, which stay.
 package deliver
 
 import (
@@ -60,26 +61,32 @@ func (b *Box) Close(ctx context.Context) error {
 	return fault.Wrap("release account", b.c.Leases.Release(ctx, b.fence))
 }
 
-// Mailbox returns the mailbox with the name, made with attrs when there is none.
+// Mailbox returns the id of the mailbox with the name, made with attrs when there is none.
 func (b *Box) Mailbox(ctx context.Context, name string, attrs mailbox.Attr) (mailbox.ID, error) {
+	info, err := b.Open(ctx, name, attrs)
+	return info.ID, err
+}
+
+// Open returns the mailbox with the name, made with attrs when there is none.
+func (b *Box) Open(ctx context.Context, name string, attrs mailbox.Attr) (mailbox.Info, error) {
 	const op = "make mailbox"
 	boxes, err := b.c.Mirror.Mirrored(ctx, b.fence.Account)
 	if err != nil {
-		return 0, fault.Wrap(op, err)
+		return mailbox.Info{}, fault.Wrap(op, err)
 	}
 	for _, m := range boxes {
 		if m.Name == name {
-			return m.ID, nil
+			return m.Info, nil
 		}
 	}
 	made, err := b.c.Mirror.SaveMailbox(ctx, b.fence, metadata.Mirrored{
 		Info: mailbox.Info{Account: b.fence.Account, Name: name, Attrs: attrs, Subscribed: true},
 	})
 	if err != nil {
-		return 0, fault.Wrap(op, err)
+		return mailbox.Info{}, fault.Wrap(op, err)
 	}
 	b.c.Bus.Publish(events.Hint{Account: b.fence.Account})
-	return made.ID, nil
+	return made.Info, nil
 }
 
 // Messages delivers into a mailbox, in order, all in one transaction.

@@ -86,26 +86,32 @@ func parse(text string) (Mailbox, error) {
 	return m, nil
 }
 
-// Fill delivers the whole sample into an account and returns the mailbox that Next delivers to.
+// Fill delivers the sample into an account, once, and returns the mailbox that Next delivers to. A mailbox that has ever
+// had a message is left as it is, and all of them once INBOX, which comes last, has: what clients did to the sample
+// since, or a crash while it was filled, changes nothing about that.
 func Fill(ctx context.Context, box *deliver.Box) (mailbox.ID, error) {
 	all, err := Mailboxes()
 	if err != nil {
 		return 0, err
 	}
-	var inbox mailbox.ID
-	for _, m := range all {
-		id, err := box.Mailbox(ctx, m.Name, m.Attrs)
+	in, err := box.Open(ctx, all[0].Name, all[0].Attrs) // INBOX
+	if err != nil || in.UIDNext > 1 {
+		return in.ID, err
+	}
+	for i := range all {
+		m := all[len(all)-1-i]
+		at, err := box.Open(ctx, m.Name, m.Attrs)
 		if err != nil {
 			return 0, err
 		}
-		if m.Name == "INBOX" {
-			inbox = id
+		if at.UIDNext > 1 {
+			continue
 		}
-		if _, err := box.Messages(ctx, id, m.Messages...); err != nil {
+		if _, err := box.Messages(ctx, at.ID, m.Messages...); err != nil {
 			return 0, err
 		}
 	}
-	return inbox, nil
+	return in.ID, nil
 }
 
 var news = [...]struct{ subject, body string }{

@@ -46,8 +46,6 @@ func (s *blobs) Put(_ context.Context, raws ...[]byte) (keys []blob.Key, _ error
 	return keys, nil
 }
 
-func (s *blobs) Create(context.Context) (blob.Writer, error) { panic("not used") }
-
 func (s *blobs) Open(_ context.Context, key blob.Key) (blob.Blob, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

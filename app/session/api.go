@@ -34,6 +34,7 @@ type Session interface {
 	Status(ctx context.Context, name string) (Status, error)
 	// Open selects a mailbox; errors as for Status.
 	Open(ctx context.Context, name string, o OpenOptions) (Mailbox, error)
+	Folders
 	Close()
 }
 
@@ -99,6 +100,7 @@ type Mailbox interface {
 	Search(ctx context.Context, q *search.Query) (mailbox.Set, mailbox.ModSeq, error)
 	// Vanished returns the UIDs that were removed after since (QRESYNC), within known where known is not empty.
 	Vanished(ctx context.Context, since mailbox.ModSeq, known mailbox.Set) (mailbox.Set, error)
+	Edit
 	Close()
 }
 

@@ -31,7 +31,7 @@ func (l *login) List(ctx context.Context, r ListRequest) ([]Listed, error) {
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	nodes := withParents(tree)
+	nodes := withParents(tree.places)
 	patterns := make([]pattern, len(r.Patterns))
 	for i, p := range r.Patterns {
 		patterns[i] = newPattern(r.Reference + p)
@@ -88,17 +88,17 @@ func (l *login) listed(ctx context.Context, n *node, r ListRequest) (Listed, err
 	return item, nil
 }
 
-// withParents returns the tree as nodes with the names that only other names are below, in the order of the names.
-func withParents(tree []place) []node {
-	nodes := make([]node, 0, len(tree))
-	seen := make(map[string]bool, len(tree))
-	for _, p := range tree {
+// withParents returns the places as nodes with the names that only other names are below, in the order of the names.
+func withParents(places []place) []node {
+	nodes := make([]node, 0, len(places))
+	seen := make(map[string]bool, len(places))
+	for _, p := range places {
 		if !seen[p.name] {
 			seen[p.name] = true
 			nodes = append(nodes, node{place: p})
 		}
 	}
-	for _, p := range tree {
+	for _, p := range places {
 		for parent := range parents(p.name) {
 			if !seen[parent] {
 				seen[parent] = true

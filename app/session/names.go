@@ -26,6 +26,9 @@ type place struct {
 	inbox int  // where "INBOX", which is the same in any case, stands as a component of name; -1: nowhere
 }
 
+// placeholder says whether the place only holds other mailboxes.
+func (p *place) placeholder() bool { return p.info.Attrs&mailbox.NoSelect != 0 }
+
 // exists says whether there is a mailbox, or the prefix of an account, with the name.
 func (p *place) exists() bool { return p.info.Account != 0 }
 
@@ -37,6 +40,62 @@ func (p *place) is(name string) bool {
 	end := p.inbox + len(inbox)
 	return name[:p.inbox] == p.name[:p.inbox] && name[end:] == p.name[end:] &&
 		strings.EqualFold(name[p.inbox:end], inbox)
+}
+
+// root is where an account's mailboxes stand in a session's tree.
+type root struct {
+	account account.ID
+	local   bool
+	prefix  string // what stands before each of their names; "" for the first account
+}
+
+// tree is every mailbox of a session: the first account's at the root, those of each further account below its prefix,
+// which is a place that cannot be selected.
+type tree struct {
+	roots  []root
+	places []place // in the order of their names
+}
+
+// locate returns the account in which a mailbox of the name is or would be, and the mailbox's name there: "" for the
+// prefix of an account. fault.NotFound when the session has no account.
+func (t *tree) locate(name string) (root, string, error) {
+	if len(t.roots) == 0 {
+		return root{}, "", fault.New(fault.NotFound, "find account", "there is no account")
+	}
+	at := t.roots[0]
+	for _, r := range t.roots[1:] {
+		if rest, ok := strings.CutPrefix(name+delimiter, r.prefix); ok {
+			at, name = r, strings.TrimSuffix(rest, delimiter)
+			break
+		}
+	}
+	first, rest, below := strings.Cut(name, delimiter)
+	if strings.EqualFold(first, inbox) {
+		if name = inbox; below {
+			name += delimiter + rest
+		}
+	}
+	return at, name, nil
+}
+
+// stored returns the account's mailbox that has the name there; nil when there is none.
+func (t *tree) stored(at root, name string) *place {
+	for i := range t.places {
+		if p := &t.places[i]; p.info.Account == at.account && p.info.ID != 0 && p.info.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// below returns the account's mailboxes below the name, in the order of their names.
+func (t *tree) below(at root, name string) (found []place) {
+	for _, p := range t.places {
+		if p.info.Account == at.account && p.info.ID != 0 && strings.HasPrefix(p.info.Name, name+delimiter) {
+			found = append(found, p)
+		}
+	}
+	return found
 }
 
 // find returns the mailbox that the client's name means; fault.NotFound when there is none.
@@ -55,7 +114,7 @@ func (l *login) find(ctx context.Context, name string) (place, error) {
 		return place{}, err
 	}
 	for _, exact := range []bool{true, false} {
-		for _, p := range tree {
+		for _, p := range tree.places {
 			if p.name != name && (exact || !p.is(name)) {
 				continue
 			}
@@ -93,9 +152,8 @@ func (l *login) remember(name string, p place) {
 	l.known = append(l.known, k)
 }
 
-// tree returns every mailbox of the session in the order of their names: the first account's at the root, those of
-// each further account below its prefix, which is a place that cannot be selected.
-func (l *login) tree(ctx context.Context) ([]place, error) {
+// tree reads the session's tree of mailboxes.
+func (l *login) tree(ctx context.Context) (*tree, error) {
 	accounts := []account.Account{}
 	if l.scope != nil {
 		accounts = append(accounts, *l.scope)
@@ -106,7 +164,7 @@ func (l *login) tree(ctx context.Context) ([]place, error) {
 		}
 		accounts = all
 	}
-	var tree []place
+	t := &tree{}
 	for i, acc := range accounts {
 		boxes, err := l.svc.c.Mailboxes.Mailboxes(ctx, acc.ID)
 		if fault.Is(err, fault.NotFound) {
@@ -115,25 +173,26 @@ func (l *login) tree(ctx context.Context) ([]place, error) {
 		if err != nil {
 			return nil, fault.Wrap("list mailboxes", err)
 		}
-		prefix := ""
+		at := root{account: acc.ID, local: acc.Local}
 		if i > 0 {
-			top := accountName(acc, tree)
-			prefix = top + delimiter
-			tree = append(tree, place{
+			top := accountName(acc, t.places)
+			at.prefix = top + delimiter
+			t.places = append(t.places, place{
 				name: top, inbox: -1,
 				info: mailbox.Info{Account: acc.ID, Attrs: mailbox.NoSelect},
 			})
 		}
+		t.roots = append(t.roots, at)
 		for _, info := range boxes {
-			p := place{name: prefix + info.Name, info: info, local: acc.Local, inbox: -1}
+			p := place{name: at.prefix + info.Name, info: info, local: acc.Local, inbox: -1}
 			if info.Name == inbox || strings.HasPrefix(info.Name, inbox+delimiter) {
-				p.inbox = len(prefix)
+				p.inbox = len(at.prefix)
 			}
-			tree = append(tree, p)
+			t.places = append(t.places, p)
 		}
 	}
-	slices.SortFunc(tree, func(a, b place) int { return cmp.Compare(a.name, b.name) })
-	return tree, nil
+	slices.SortFunc(t.places, func(a, b place) int { return cmp.Compare(a.name, b.name) })
+	return t, nil
 }
 
 // accountName returns the name below which an account's mailboxes stand: its display name, or its address where a

@@ -15,6 +15,7 @@ import (
 // selected is a mailbox that a session has open.
 type selected struct {
 	svc         *Service
+	login       *login // whose it is: where names lead
 	account     account.ID
 	mailbox     mailbox.ID
 	name        string
@@ -39,11 +40,11 @@ func (l *login) Open(ctx context.Context, name string, o OpenOptions) (Mailbox, 
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	if p.info.Attrs&mailbox.NoSelect != 0 {
-		return nil, fault.New(fault.Invalid, op, "this name only holds other mailboxes")
+	if p.placeholder() {
+		return nil, fault.New(fault.Invalid, op, onlyHolds)
 	}
 	m := &selected{
-		svc: l.svc, account: p.info.Account, mailbox: p.info.ID, name: p.name, uidValidity: p.info.UIDValidity,
+		svc: l.svc, login: l, account: p.info.Account, mailbox: p.info.ID, name: p.name, uidValidity: p.info.UIDValidity,
 		readOnly: o.ReadOnly, local: p.local, entry: l.svc.snapshots.acquire(p.info.Account, p.info.ID),
 		// From here on, so that no change is missed between the reading below and the first wait.
 		sub: l.svc.c.Bus.Subscribe(p.info.Account, p.info.ID),

@@ -24,6 +24,11 @@ type Checker interface {
 	Check(ctx context.Context, name, password, remote string) (account.User, *account.Account, error)
 }
 
+// Upstreams tells how mailboxes are called upstream; a metadata.Mirror does.
+type Upstreams interface {
+	Mirrored(ctx context.Context, acc account.ID) ([]metadata.Mirrored, error)
+}
+
 // Config is what a Service works on.
 type Config struct {
 	Auth      Checker
@@ -32,13 +37,21 @@ type Config struct {
 	Messages  metadata.Messages
 	Blobs     blob.Store
 	Bus       events.Bus
+	Edits     metadata.Edits
+	Folders   metadata.Folders
+	// Upstreams says how the upstream separates the parts of a name, so that a name that it cannot have is refused at
+	// once. nil: nobody knows, and such a name is refused when it gets there.
+	Upstreams Upstreams
 	Bodies    BodySource // nil: a body that is not stored is unavailable
 	// Drop makes the owner of the account forget that a body is stored, because it turned out to be corrupt
 	// (metadata.Bodies.DropContent). nil: a corrupt body stays unavailable.
 	Drop func(ctx context.Context, acc account.ID, id mailbox.ID, uid mailbox.UID) error
 	// Watch hears which mailboxes are open, so that their news comes sooner, until the returned function is called. nil:
 	// nobody wants to know.
-	Watch    func(acc account.ID, id mailbox.ID) (stop func())
+	Watch func(acc account.ID, id mailbox.ID) (stop func())
+	// Changed hears of every commit that put something into an account's mutation queue, so that it goes upstream at
+	// once. It must not block. nil: nobody wants to know.
+	Changed  func(acc account.ID)
 	Clock    clock.Clock
 	Log      *slog.Logger // nil: slog.Default
 	Memory   int64        // octets for snapshots of mailboxes that no session has open; 0: DefaultMemory
@@ -115,11 +128,23 @@ func (l *login) Status(ctx context.Context, name string) (Status, error) {
 	if err != nil {
 		return Status{}, fault.Wrap(op, err)
 	}
-	if p.info.Attrs&mailbox.NoSelect != 0 {
-		return Status{}, fault.New(fault.Invalid, op, "this name only holds other mailboxes")
+	if p.placeholder() {
+		return Status{}, fault.New(fault.Invalid, op, onlyHolds)
 	}
 	st, err := l.svc.status(ctx, p.info)
 	return st, fault.Wrap(op, err)
+}
+
+// publish tells the sessions of the process that a client changed mailboxes of one account (0: its list of mailboxes),
+// and, unless the account is a local one, that there is something to do upstream.
+func (s *Service) publish(acc account.ID, local bool, hints ...events.Hint) {
+	for _, h := range hints {
+		h.Account = acc
+		s.c.Bus.Publish(h)
+	}
+	if !local && s.c.Changed != nil {
+		s.c.Changed(acc)
+	}
 }
 
 // status returns the counters that info gives, and counts what it does not: the recent messages.

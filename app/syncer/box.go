@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/domain/mirror"
 	"imapped/ports/metadata"
@@ -17,14 +18,19 @@ import (
 type box struct {
 	id mailbox.ID
 	mu *sync.Mutex // runner.mu
-	// turn is held (by a value in the channel) by whoever turns the upstream's answers into changes of this mailbox:
-	// rounds and the push connection. It is not a lock on memory; waiting for it can be given up.
+	// turn is held (by a value in the channel) by whoever turns the upstream's answers into changes of this mailbox, or
+	// changes it upstream: rounds, push connections, replay. Who takes several takes them in ascending id. It is not a
+	// lock on memory; waiting for it can be given up.
 	turn chan struct{}
 
 	name     string
 	attrs    mailbox.Attr
 	upstream uint32 // messages there
 	rows     uint32 // messages here
+	bound    uint32 // messages of the upstream's that are known here: what its count is compared with
+	placed   bool   // replay put messages there since the last pass, whose bodies are here
+	due      bool   // replay asks for a look
+	full     bool   // and for a complete comparison
 	bodies   uint32
 	came     int64 // bytes of bodies, in this round
 	pending  int64
@@ -47,6 +53,23 @@ type box struct {
 	suspect    mailbox.Set // an implausible departure that waits for its confirmation
 }
 
+// turn returns the turn of a mailbox, known or not.
+func (r *runner) turn(id mailbox.ID) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.turnOf(id)
+}
+
+// turnOf is turn for who holds r.mu.
+func (r *runner) turnOf(id mailbox.ID) chan struct{} {
+	t := r.turns[id]
+	if t == nil {
+		t = make(chan struct{}, 1)
+		r.turns[id] = t
+	}
+	return t
+}
+
 // take waits for the box's turn; the caller gives it back by calling the returned function.
 func (b *box) take(ctx context.Context) (release func(), err error) {
 	select {
@@ -57,6 +80,48 @@ func (b *box) take(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// try is take for who does not wait.
+func (b *box) try() (release func(), ok bool) {
+	select {
+	case b.turn <- struct{}{}:
+		return func() { <-b.turn }, true
+	default:
+		return nil, false
+	}
+}
+
+// turns is the turns of several mailboxes.
+type turns struct {
+	boxes    []*box
+	releases []func()
+}
+
+// takeAll waits for the turns of all the boxes.
+func takeAll(ctx context.Context, boxes []*box) (*turns, error) {
+	t := &turns{}
+	for _, b := range slices.SortedFunc(slices.Values(boxes), func(a, b *box) int { return cmp.Compare(a.id, b.id) }) {
+		release, err := b.take(ctx)
+		if err != nil {
+			t.giveBack()
+			return nil, err
+		}
+		t.boxes, t.releases = append(t.boxes, b), append(t.releases, release)
+	}
+	return t, nil
+}
+
+// keep gives back the turns of those boxes for which wanted says no.
+func (t *turns) keep(wanted func(*box) bool) {
+	for i, b := range t.boxes {
+		if t.releases[i] != nil && !wanted(b) {
+			t.releases[i]()
+			t.releases[i] = nil
+		}
+	}
+}
+
+func (t *turns) giveBack() { t.keep(func(*box) bool { return false }) }
+
 // raw is the mailbox's name upstream.
 func (b *box) raw() string {
 	b.mu.Lock()
@@ -66,7 +131,37 @@ func (b *box) raw() string {
 
 // selectable says whether the mailbox is there to be mirrored; runner.mu is held.
 func (b *box) selectable() bool {
-	return b.info.Upstream.Name != "" && b.info.Attrs&mailbox.NoSelect == 0
+	return b.info.Upstream.Name != "" && b.info.Attrs&mailbox.NoSelect == 0 && !b.info.Deleting
+}
+
+// refresh reads from the store what may have changed since the last pass over the mailboxes, whose turns the caller has.
+// It returns those that may be looked at: what is new in one that is uncertain may be the result of a change that was
+// sent; it is left alone until replay has found out, which then asks for a look.
+func (o *owner) refresh(ctx context.Context, boxes []*box) ([]*box, error) {
+	infos, err := o.m.Mirror.Mirrored(ctx, o.account.ID)
+	if err != nil {
+		return nil, fault.Wrap("read mailboxes", err)
+	}
+	byID := make(map[mailbox.ID]metadata.Mirrored, len(infos))
+	for _, info := range infos {
+		byID[info.ID] = info
+	}
+	ready := make([]*box, 0, len(boxes))
+	o.note(func() {
+		for _, b := range boxes {
+			info, ok := byID[b.id]
+			if !ok {
+				continue // it is gone
+			}
+			b.info, b.up = info, info.Upstream
+			b.rows, b.bound, b.bodies = info.Messages, info.Bound, info.Bodies
+			if b.selectable() && !info.Uncertain {
+				b.due = false
+				ready = append(ready, b)
+			}
+		}
+	})
+	return ready, nil
 }
 
 // loadBoxes reads the account's mailboxes from the store into r.boxes; what is remembered of a mailbox stays.
@@ -83,10 +178,10 @@ func (o *owner) loadBoxes(ctx context.Context) ([]metadata.Mirrored, error) {
 	for _, info := range infos {
 		b := known[info.ID]
 		if b == nil {
-			b = &box{id: info.ID, mu: &o.mu, turn: make(chan struct{}, 1), up: info.Upstream}
-			b.upstream, b.rows = info.Upstream.Messages, info.Messages
+			b = &box{id: info.ID, mu: &o.mu, turn: o.turnOf(info.ID), up: info.Upstream}
+			b.upstream, b.bound = info.Upstream.Messages, info.Bound
 		}
-		b.info, b.name, b.attrs, b.bodies = info, info.Name, info.Attrs, info.Bodies
+		b.info, b.name, b.attrs, b.rows, b.bodies = info, info.Name, info.Attrs, info.Messages, info.Bodies
 		o.boxes[b.id] = b
 		if b.selectable() {
 			o.order = append(o.order, b)
@@ -103,6 +198,20 @@ func (r *runner) ordered() []*box {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.order)
+}
+
+// leaving returns the mailboxes that clients deleted and the upstream still has. What is left to be done in them relies
+// on what the upstream has of them; nothing new is taken into them.
+func (r *runner) leaving() []*box {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*box
+	for _, b := range r.boxes {
+		if b.info.Deleting && b.info.Upstream.Name != "" && b.info.Attrs&mailbox.NoSelect == 0 {
+			out = append(out, b)
+		}
+	}
+	return out
 }
 
 // box returns the mailbox with the id, or nil.
@@ -123,6 +232,7 @@ func (r *runner) note(fn func()) {
 func plannerBox(m metadata.Mirrored) mirror.Box {
 	return mirror.Box{
 		ID: m.ID, Name: m.Name, Raw: m.Upstream.Name, Delimiter: m.Upstream.Delimiter, Attrs: m.Attrs,
-		Messages: m.Messages, Checkpoint: mirror.Checkpoint(m.Upstream.Checkpoint),
+		Messages: m.Bound, Here: m.Messages > 0, Uncertain: m.Uncertain, Deleting: m.Deleting,
+		Checkpoint: mirror.Checkpoint(m.Upstream.Checkpoint),
 	}
 }

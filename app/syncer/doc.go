@@ -10,6 +10,10 @@
 //  4. A checkpoint is written only with or after what it claims: an interruption costs a repetition, never a message.
 //  5. Memory does not grow with a mailbox's bodies: bodies in flight are bounded by Config.Memory over all accounts,
 //     and a body above maxWhole is never held whole.
-//  6. Nobody waits for the network while holding a mutex. Lock order: Manager.mu, runner.mu, flight.mu.
-//  7. Every goroutine is owned by a Run that waits for it; every network operation is watched for silence.
+//  6. Nobody waits for the network while holding a mutex. Lock order: turns by ascending id, Manager.mu, runner.mu,
+//     flight.mu.
+//  7. Changes of clients go upstream by app/replay, which runs with the owner and takes the turns of mailboxes (box.turn):
+//     what it does upstream is never news here. A mailbox with a placement of unknown outcome is left alone until replay
+//     has found out. A pass holds a turn while it fetches metadata, or a few new messages; bodies come without it.
+//  8. Every goroutine is owned by a Run that waits for it; every network operation is watched for silence.
 package syncer

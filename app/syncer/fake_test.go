@@ -24,6 +24,7 @@ type world struct {
 	bodies   map[string]int // bodies sent, by content
 	dials    int
 	idling   int
+	open     int // connections
 
 	// Faults.
 	down      error                            // Dial fails
@@ -37,6 +38,14 @@ type world struct {
 	noBody    map[string]bool                  // by content: FETCH answers with an empty body
 	hang      chan struct{}                    // commands wait for it; nil: they do not
 	slow      chan struct{}                    // bodies stop half-way until it is closed
+
+	// Writing.
+	noKeywords bool
+	most       int // connections; 0: any number
+	subscribed map[string]bool
+	before     func(cmd upstream.Command)      // called before a writing command takes effect: somebody else is faster
+	cutAfter   func(cmd upstream.Command) bool // called after a command's effect: its answer is lost
+	ghost      func() bool                     // whether what was sent behind a cut is carried out
 }
 
 type mbox struct {
@@ -60,7 +69,7 @@ type fmsg struct {
 
 func newWorld() *world {
 	w := &world{
-		server:   upstream.Server{CondStore: true, QResync: true, ListStatus: true, Idle: true, UIDPlus: true, ESearch: true},
+		server:   upstream.Server{CondStore: true, QResync: true, ListStatus: true, Idle: true, UIDPlus: true, Move: true, ESearch: true},
 		boxes:    map[string]*mbox{},
 		validity: 1000,
 		changed:  make(chan struct{}),
@@ -68,6 +77,8 @@ func newWorld() *world {
 		bodies:   map[string]int{},
 		noFetch:  map[string]bool{},
 		noBody:   map[string]bool{},
+
+		subscribed: map[string]bool{},
 	}
 	w.create("INBOX", '/')
 	return w
@@ -182,6 +193,10 @@ func (w *world) Dial(ctx context.Context, t upstream.Target) (upstream.Conn, err
 	if string(t.Password) != "secret" {
 		return nil, &upstream.StepError{Step: upstream.StepLogin, Err: fault.New(fault.Denied, "login", "wrong password")}
 	}
+	if w.most > 0 && w.open >= w.most {
+		return nil, &upstream.StepError{Step: upstream.StepLogin, Err: fault.New(fault.Unavailable, "login", "too many connections")}
+	}
+	w.open++
 	c := &fconn{w: w, budget: -1}
 	if w.budget != nil {
 		c.budget = w.budget()

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"imapped/domain/fault"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/message"
 	"imapped/ports/upstream"
@@ -22,7 +23,9 @@ type fconn struct {
 	mu       sync.Mutex
 	budget   int // events left; negative: endless
 	dead     bool
+	closed   bool
 	selected *mbox
+	validity uint32          // of selected, when it was
 	seen     [3]uint64       // what Idle last knew of the mailbox
 	told     upstream.Status // what the selection knows of it
 }
@@ -36,8 +39,14 @@ func (c *fconn) Server() upstream.Server { return c.w.server }
 
 func (c *fconn) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dead = true
+	closed := c.closed
+	c.dead, c.closed = true, true
+	c.mu.Unlock()
+	if !closed {
+		c.w.mu.Lock()
+		c.w.open--
+		c.w.mu.Unlock()
+	}
 	return nil
 }
 
@@ -58,7 +67,7 @@ func (c *fconn) Do(ctx context.Context, cmds ...upstream.Command) error {
 	c.turn.Lock()
 	defer c.turn.Unlock()
 	for _, cmd := range cmds {
-		cmd.Result().Err = errOwed
+		*cmd.Result() = upstream.Outcome{Err: errOwed}
 	}
 	for i, cmd := range cmds {
 		err := c.alive(ctx)
@@ -68,14 +77,15 @@ func (c *fconn) Do(ctx context.Context, cmds ...upstream.Command) error {
 		if cmd.Result().Err == errOwed {
 			cmd.Result().Err = nil
 		}
-		if err == nil && !c.event() {
+		if err == nil && (!c.event() || c.severed(cmd)) {
 			err = errCut
 		}
 		if err != nil {
+			_ = c.Close()
+			c.haunt(cmds[i+1:])
 			for _, rest := range cmds[i:] {
 				rest.Result().Err = err
 			}
-			_ = c.Close()
 			return err
 		}
 	}
@@ -119,6 +129,10 @@ func (c *fconn) one(ctx context.Context, cmd upstream.Command) error {
 		}
 	}
 	var after func() error
+	if isChange(cmd) {
+		w.mu.Unlock()
+		return c.change(ctx, cmd)
+	}
 	switch cmd := cmd.(type) {
 	case *upstream.List:
 		c.list(cmd)
@@ -215,7 +229,8 @@ func (c *fconn) doSelect(cmd *upstream.Select) func() error {
 		return nil
 	}
 	s := c.w.statusOf(b)
-	c.told = s
+	c.told, c.validity = s, b.validity
+	cmd.Permanent, cmd.AnyKeyword = flag.Make(flag.AllSystem), !c.w.noKeywords
 	cmd.Messages, cmd.UIDNext, cmd.UIDValidity, cmd.HighestModSeq = s.Messages, s.UIDNext, s.UIDValidity, s.HighestModSeq
 	c.seen = b.version()
 	if cmd.Resync == nil || cmd.Resync.UIDValidity != b.validity {

@@ -36,7 +36,7 @@ func (p *pass) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	here := uint64(b.rows) - min(uint64(b.rows), u.Expunge.Len())
+	here := uint64(b.bound) - min(uint64(b.bound), u.Expunge.Len())
 	late := p.in.beyond(sel.UIDNext) // came while the commands ran: not in the SELECT's count
 	if p.step == mirror.Compare || here+b.gaps.Len() != uint64(sel.Messages)+uint64(late) {
 		if err := p.census(ctx, &u, late); err != nil {
@@ -52,11 +52,13 @@ func (p *pass) finish(ctx context.Context) error {
 	}
 	if p.step == mirror.Compare {
 		b.fullAt = p.at
+		p.o.note(func() { b.full = false })
 	}
 	if p.step != mirror.New {
 		b.flagsAt = p.at
 	}
 	p.o.note(func() {
+		b.placed = false
 		if b.trouble = ""; len(b.gaps) > 0 {
 			b.trouble = "the upstream does not give " + plural(b.gaps.Len(), "message")
 		}
@@ -74,7 +76,7 @@ func (p *pass) readRows(ctx context.Context, need bool) ([]mirror.Row, error) {
 		return nil, err
 	}
 	p.rows, p.loaded = rows, true
-	p.o.note(func() { p.b.rows = uint32(len(rows)) })
+	p.o.note(func() { p.b.bound = mirror.Bound(rows) })
 	return rows, nil
 }
 

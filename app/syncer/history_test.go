@@ -15,6 +15,8 @@ type history struct {
 	rnd  *rand.Rand
 	n    int
 	made int
+	// resets is how often a UIDVALIDITY was changed: at the eighth time in a day a mailbox is left alone for an hour.
+	resets int
 }
 
 func (h *history) names() []string {
@@ -73,7 +75,8 @@ func (h *history) step() string {
 	case k < 95 && name != "INBOX" && len(names) > 3:
 		h.w.remove(name)
 		return "remove " + name
-	case k < 98:
+	case k < 98 && h.resets < 7:
+		h.resets++
 		h.w.reset(name, 1+uint32(h.rnd.IntN(500)))
 		return "reset " + name
 	}

@@ -229,6 +229,7 @@ func (o *owner) apply(ctx context.Context, b *box, u metadata.Update) (metadata.
 	}
 	o.note(func() {
 		b.rows += uint32(added)
+		b.bound += uint32(added)
 		b.rows -= min(b.rows, uint32(u.Expunge.Len()))
 	})
 	if u.Checkpoint != nil {
@@ -312,7 +313,7 @@ func (p *pass) fetchMissing(ctx context.Context, missing mailbox.Set, all bool) 
 // bindOrAdd is the update for messages that are not known by their upstream UID: known ones that have none get it.
 func bindOrAdd(id mailbox.ID, p *pass, rows []mirror.Row, msgs []metadata.NewMessage) metadata.Update {
 	u := metadata.Update{Mailbox: id, Now: p.at}
-	unbound := slices.DeleteFunc(slices.Clone(rows), func(r mirror.Row) bool { return r.Upstream != 0 })
+	unbound := slices.DeleteFunc(slices.Clone(rows), func(r mirror.Row) bool { return r.Upstream != 0 || r.Placing })
 	pairs, _, _ := mirror.Match(unbound, idents(msgs))
 	bound := map[uint32]bool{}
 	for _, pair := range pairs {
@@ -378,14 +379,14 @@ func (p *pass) finishHeal(ctx context.Context) error {
 	if err := p.apply(ctx, u); err != nil {
 		return err
 	}
-	if p.known.UIDValidity != sel.UIDValidity {
+	if p.known.UIDValidity != sel.UIDValidity && p.known.UIDValidity != 0 {
 		b.heals = append(b.heals, p.at)
 		p.o.note(func() { b.reborn++ })
 		p.o.log.Info("mailbox healed after a UIDVALIDITY change", "mailbox", int64(b.id), "matched", len(pairs),
 			"new", len(u.New), "gone", u.Expunge.Len())
 	}
 	b.fullAt, b.flagsAt, b.gaps, b.suspect, b.looked, b.confirmed = p.at, p.at, nil, nil, 0, 0
-	p.o.note(func() { b.trouble = "" })
+	p.o.note(func() { b.trouble, b.placed, b.full = "", false, false })
 	p.o.reconsider()
 	return nil
 }

@@ -25,6 +25,7 @@ type link struct {
 
 	// selected is the mailbox that the last SELECT sent was for, with that SELECT; nil before the first.
 	selected *opening
+	opened   bool // something may be selected, known or not
 }
 
 // opening is one SELECT of a mailbox, sent or about to be sent.
@@ -120,6 +121,7 @@ func (l *link) forget() { l.selected = nil }
 // reopen returns a new opening of the mailbox.
 func (l *link) reopen(b *box) *opening {
 	l.selected = &opening{box: b, Select: upstream.Select{Name: b.raw(), ReadOnly: true}}
+	l.opened = true
 	return l.selected
 }
 

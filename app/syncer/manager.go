@@ -28,6 +28,8 @@ type Ports struct {
 	Mirror   metadata.Mirror
 	Messages metadata.Messages
 	Bodies   metadata.Bodies
+	Queue    metadata.Queue
+	Edits    metadata.Edits
 	Blobs    blob.Store
 	Dialer   upstream.Dialer
 	Secrets  secrets.Sealer
@@ -50,6 +52,8 @@ type Config struct {
 	LeaseTTL    time.Duration // 30 s
 	RetryMin    time.Duration // the first back-off's upper bound; 1 s
 	RetryMax    time.Duration // the last back-off's upper bound; 5 min
+	Delay       time.Duration // between a client's change and its replay; see replay.Config
+	Grace       time.Duration // see replay.Config
 }
 
 func (c Config) withDefaults() Config {

@@ -19,11 +19,16 @@ import (
 var everything = mailbox.Set{{First: 1, Last: ^uint32(0)}}
 
 // wholeTail is up to how many new messages are asked for with their bodies: it saves a command and a round trip. Of more,
-// and where somebody waits, what a list of messages shows comes first.
+// and where somebody waits, what a list of messages shows comes first; and replay, which may want the mailbox's turn, is
+// not to wait for many bodies.
 const wholeTail = 100
 
-// flushBoxes is how many mailboxes' first commands are sent in one flush.
-const flushBoxes = 32
+// flushBoxes is how many mailboxes' first commands are sent in one flush, and flushNews how many new messages more than
+// one of them may have together.
+const (
+	flushBoxes = 32
+	flushNews  = 2000
+)
 
 // pass is one attempt to bring one mailbox's messages and flags up to date. The callbacks of its commands fill it;
 // finish draws the conclusions.
@@ -53,23 +58,47 @@ type pass struct {
 
 // passes brings the mailboxes up to date, the first commands of many in one flush.
 func (o *owner) passes(ctx context.Context, l *link, boxes []*box, states map[string]*mirror.State, asked bool) error {
-	for group := range slices.Chunk(boxes, flushBoxes) {
-		if err := o.passGroup(ctx, l, group, states, asked); err != nil {
+	for len(boxes) > 0 {
+		n := together(boxes, states)
+		if err := o.passGroup(ctx, l, boxes[:n], states, asked); err != nil {
 			return err
 		}
+		boxes = boxes[n:]
 	}
 	return nil
 }
 
+// together returns how many of the mailboxes are looked at in one flush, and so keep their turns until it has ended: one
+// that has much to tell keeps no others waiting.
+func together(boxes []*box, states map[string]*mirror.State) int {
+	sum := uint64(0)
+	for i, b := range boxes {
+		b.mu.Lock()
+		st, next := states[b.info.Upstream.Name], b.info.Upstream.UIDNext
+		b.mu.Unlock()
+		if st != nil && st.UIDNext > next {
+			sum += uint64(min(st.Messages, st.UIDNext-next))
+		}
+		if i == flushBoxes || i > 0 && sum > flushNews {
+			return i
+		}
+	}
+	return len(boxes)
+}
+
 func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map[string]*mirror.State, asked bool) error {
+	turns, err := takeAll(ctx, group)
+	if err != nil {
+		return err
+	}
+	defer turns.giveBack()
+	ready, err := o.refresh(ctx, group)
+	if err != nil {
+		return err
+	}
 	var ps []*pass
 	var cmds []upstream.Command
-	for _, b := range group {
-		release, err := b.take(ctx)
-		if err != nil {
-			return err
-		}
-		defer release()
+	for _, b := range ready {
 		st, ok := states[b.raw()]
 		if !ok {
 			continue // it came after the listing
@@ -88,6 +117,7 @@ func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map
 		ps = append(ps, p)
 		cmds = append(cmds, p.commands()...)
 	}
+	turns.keep(func(b *box) bool { return slices.ContainsFunc(ps, func(p *pass) bool { return p.b == b }) })
 	if len(ps) == 0 {
 		return nil
 	}
@@ -95,7 +125,7 @@ func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map
 	for _, p := range ps {
 		p.in = run.ingest(p)
 	}
-	err := l.do(ctx, cmds...)
+	err = l.do(ctx, cmds...)
 	if err := cmp.Or(err, run.close()); err != nil {
 		return err
 	}
@@ -103,6 +133,7 @@ func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map
 		if err := p.settle(ctx); err != nil {
 			return err
 		}
+		turns.keep(func(b *box) bool { return b != p.b })
 	}
 	return nil
 }
@@ -115,6 +146,9 @@ func (o *owner) syncOne(ctx context.Context, l *link, b *box, state mirror.State
 		return err
 	}
 	defer release()
+	if ready, err := o.refresh(ctx, []*box{b}); err != nil || len(ready) == 0 {
+		return err
+	}
 	p := o.newPass(l, b, asked, true)
 	if p.plan(state); p.step == mirror.Compare || p.step == mirror.Heal {
 		// What is supposed is not enough to do something expensive: look first.
@@ -144,10 +178,12 @@ func (o *owner) newPass(l *link, b *box, asked, quick bool) *pass {
 	if b.fullAt.IsZero() {
 		b.fullAt = now.Add(time.Duration((rand.Float64() - 1) * 0.9 * float64(o.m.cfg.Full)))
 	}
+	full := false
+	o.note(func() { full = b.full })
 	return &pass{o: o, l: l, b: b, at: now, asked: asked, known: mirror.Known{
 		Checkpoint: mirror.Checkpoint(b.up.Checkpoint),
-		Rows:       b.rows,
-		FullDue:    now.Sub(b.fullAt) >= o.m.cfg.Full || len(b.suspect) > 0,
+		Rows:       b.bound,
+		FullDue:    full || now.Sub(b.fullAt) >= o.m.cfg.Full || len(b.suspect) > 0,
 		FlagsDue:   asked || now.Sub(b.flagsAt) >= o.m.cfg.Poll/2,
 		Quick:      quick,
 		Confirmed:  b.confirmed,
@@ -170,7 +206,7 @@ func (p *pass) plan(u mirror.State) {
 		p.step = mirror.Nothing
 	}
 	p.expectNew = u.UIDNext != p.known.UIDNext || u.UIDNext == 0
-	p.whole = !p.known.Quick && !p.b.wary && p.known.UIDNext > 0 && u.UIDNext > p.known.UIDNext && u.UIDNext-p.known.UIDNext <= wholeTail
+	p.whole = !p.known.Quick && !p.b.wary && !p.b.placed && p.known.UIDNext > 0 && u.UIDNext > p.known.UIDNext && u.UIDNext-p.known.UIDNext <= wholeTail
 	p.empty = u.Messages == 0 && (u.UIDNext != 0 || u.Opened)
 }
 

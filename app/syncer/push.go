@@ -22,7 +22,7 @@ func (o *owner) pushes(ctx context.Context) {
 	running := map[mailbox.ID]*listener{}
 	for {
 		now := o.m.Clock.Now()
-		wanted := o.listenTo()
+		wanted, limit := o.listenTo()
 		for id, p := range running {
 			switch {
 			case o.stale(id, p):
@@ -38,7 +38,7 @@ func (o *owner) pushes(ctx context.Context) {
 		for id, p := range running {
 			switch {
 			case p.left.IsZero():
-			case now.Sub(p.left) >= o.m.cfg.Linger || len(running) >= o.m.cfg.Push && !contains(running, wanted):
+			case now.Sub(p.left) >= o.m.cfg.Linger || len(running) > limit || len(running) >= limit && !contains(running, wanted):
 				p.stop()
 				delete(running, id)
 			default:
@@ -46,7 +46,7 @@ func (o *owner) pushes(ctx context.Context) {
 			}
 		}
 		for _, id := range wanted {
-			if running[id] != nil || len(running) >= o.m.cfg.Push {
+			if running[id] != nil || len(running) >= limit {
 				continue
 			}
 			ctx, stop := context.WithCancel(ctx)
@@ -95,11 +95,12 @@ func (r *runner) heals(id mailbox.ID) int {
 	return 0
 }
 
-// listenTo returns the mailboxes to listen to, INBOX first, then those that clients have open by rank.
-func (o *owner) listenTo() []mailbox.ID {
+// listenTo returns the mailboxes to listen to, INBOX first, then those that clients have open by rank, and how many may
+// be listened to now.
+func (o *owner) listenTo() (ids []mailbox.ID, limit int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var ids []mailbox.ID
+	limit = o.m.cfg.Push - o.crowded
 	for _, b := range o.order {
 		switch {
 		case b.name == "INBOX":
@@ -108,7 +109,7 @@ func (o *owner) listenTo() []mailbox.ID {
 			ids = append(ids, b.id)
 		}
 	}
-	return ids[:min(len(ids), o.m.cfg.Push)]
+	return ids[:min(len(ids), limit)], limit
 }
 
 // push listens to a mailbox and brings news in at once, until ctx is done. That it fails is no failure of the account:
@@ -224,6 +225,33 @@ func (o *owner) lookAtWatched(ctx context.Context, l *link) error {
 			}
 		}
 	})
+	return o.lookAt(ctx, l, open)
+}
+
+// lookAtDue brings mailboxes up to date about which replay asks.
+func (o *owner) lookAtDue(ctx context.Context, l *link) error {
+	var due []*box
+	o.note(func() {
+		for _, b := range o.order {
+			if b.due {
+				b.due = false
+				due = append(due, b)
+			}
+		}
+	})
+	if len(due) == 0 {
+		return nil
+	}
+	err := o.lookAt(ctx, l, due)
+	o.replay.Resume()
+	return err
+}
+
+// lookAt brings mailboxes up to date, outside of a round.
+func (o *owner) lookAt(ctx context.Context, l *link, open []*box) error {
+	if _, err := o.loadBoxes(ctx); err != nil { // replay may have renamed some
+		return err
+	}
 	if len(open) == 0 {
 		return nil
 	}

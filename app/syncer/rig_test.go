@@ -81,7 +81,7 @@ func newRig(t testing.TB, w *world) *rig {
 	}
 	r := &rig{t: t, w: w, db: db, blobs: newMemBlobs(), acc: acc}
 	r.ports = syncer.Ports{
-		Accounts: db, Leases: db, Statuses: db, Mirror: db, Messages: db, Bodies: db, Blobs: r.blobs, Dialer: w,
+		Accounts: db, Leases: db, Statuses: db, Mirror: db, Messages: db, Bodies: db, Queue: db, Edits: db, Blobs: r.blobs, Dialer: w,
 		Secrets: plainSealer{}, Bus: new(memory.Bus), Clock: clock.System{}, Log: log,
 	}
 	r.cfg = syncer.Config{
@@ -178,7 +178,9 @@ func (r *rig) local(id mailbox.ID) []local {
 	ctx := context.Background()
 	var out []local
 	if err := r.db.UpstreamRows(ctx, r.acc.ID, id, func(row metadata.UpstreamRow) error {
-		out = append(out, local{uid: row.UID, up: row.Upstream, flags: row.Flags.String()})
+		if !row.Departed {
+			out = append(out, local{uid: row.UID, up: row.Upstream, flags: row.Flags.String()})
+		}
 		return nil
 	}); err != nil {
 		r.t.Fatal(err)
@@ -278,6 +280,8 @@ func seed(t *testing.T) (*rand.Rand, uint64) {
 	t.Logf("IMAPPED_SEED=%d", s)
 	return rand.New(rand.NewPCG(s, 1)), s
 }
+
+func stringReader(s string) *bytes.Reader { return bytes.NewReader([]byte(s)) }
 
 // memBlobs is a blob store in memory.
 type memBlobs struct {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"imapped/app/replay"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/domain/mirror"
@@ -28,7 +29,7 @@ func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) e
 		return err
 	}
 	listed()
-	if err := o.passes(ctx, l, o.ordered(), states, asked); err != nil {
+	if err := o.passes(ctx, l, append(o.ordered(), o.leaving()...), states, asked); err != nil {
 		return err
 	}
 	if err := o.bodies(ctx, l, o.ordered(), 0, asked); err != nil {
@@ -43,6 +44,14 @@ func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) e
 // list asks for the mailboxes and their counts, and brings the local list up to date. It returns what the upstream
 // says of each mailbox, by raw name.
 func (o *owner) list(ctx context.Context, l *link) (map[string]*mirror.State, error) {
+	// While it is held replay creates, renames and deletes nothing: what is read here, and what the upstream says, belong
+	// together.
+	release, err := (&box{turn: o.turn(replay.Lists)}).take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	o.note(func() { o.relist = false })
 	infos, err := o.loadBoxes(ctx)
 	if err != nil {
 		return nil, err
@@ -75,10 +84,11 @@ func (o *owner) list(ctx context.Context, l *link) (map[string]*mirror.State, er
 // leave returns what is to be sent before STATUS is asked for: servers answer it for a selected mailbox from what the
 // selection has seen.
 func (l *link) leave() []upstream.Command {
-	if l.selected == nil {
+	if !l.opened {
 		return nil
 	}
 	l.forget()
+	l.opened = false
 	return []upstream.Command{&upstream.Unselect{}}
 }
 
@@ -107,7 +117,7 @@ func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Li
 	}
 	cmds = cmds[:0]
 	for _, m := range list.Mailboxes {
-		if m.Status == nil && status[m.Name] == nil && !m.NonExist && m.Attrs&mailbox.NoSelect == 0 && !l.server.ListStatus {
+		if m.Status == nil && status[m.Name] == nil && !m.NonExist && m.Attrs&mailbox.NoSelect == 0 {
 			ask(m.Name)
 		}
 	}
@@ -123,7 +133,12 @@ func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Li
 		if st == nil {
 			st = status[m.Name]
 		}
-		if st != nil && st.Err == nil {
+		switch {
+		case st == nil:
+		case absent(st):
+			// Deleted, but still listed for those below it, without saying that it cannot be selected: Dovecot does so.
+			b.Attrs |= mailbox.NoSelect
+		case st.Err == nil:
 			b.State = &mirror.State{
 				Messages: st.Messages, UIDNext: st.UIDNext, UIDValidity: st.UIDValidity, HighestModSeq: st.HighestModSeq,
 			}
@@ -161,6 +176,12 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 	changed := false
 	save := func(m metadata.Mirrored) error {
 		changed = true
+		if m.ID != 0 {
+			ok, err := o.rebase(ctx, infos, &m)
+			if err != nil || !ok {
+				return err
+			}
+		}
 		saved, err := o.m.Mirror.SaveMailbox(ctx, o.fence, m)
 		if err == nil {
 			byID[saved.ID] = saved
@@ -194,7 +215,9 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 	}
 	taken := map[string]bool{}
 	for _, m := range byID {
-		taken[m.Name] = true
+		if !m.Deleting {
+			taken[m.Name] = true
+		}
 	}
 	for _, t := range plan.Create {
 		if taken[t.Name] {
@@ -210,12 +233,35 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 	return changed, nil
 }
 
+// rebase puts what is to be changed of a mailbox, compared with what was read of it before, over what it is now: clients
+// may have renamed it meanwhile, passes have moved its checkpoint. It says no when it is gone.
+func (o *owner) rebase(ctx context.Context, before []metadata.Mirrored, m *metadata.Mirrored) (bool, error) {
+	infos, err := o.m.Mirror.Mirrored(ctx, o.account.ID)
+	if err != nil {
+		return false, fault.Wrap("read mailboxes", err)
+	}
+	is := func(x metadata.Mirrored) bool { return x.ID == m.ID }
+	i, j := slices.IndexFunc(infos, is), slices.IndexFunc(before, is)
+	if i < 0 || j < 0 {
+		return false, nil
+	}
+	now := infos[i]
+	if m.Name != before[j].Name {
+		now.Name = m.Name
+	}
+	now.Attrs, now.Upstream.Name, now.Upstream.Delimiter = m.Attrs, m.Upstream.Name, m.Upstream.Delimiter
+	*m = now
+	return true, nil
+}
+
 // orderRenames returns the mailboxes as they are to be saved one after the other, so that no name is taken twice at
 // any moment: who is in the way is moved aside first.
 func orderRenames(renames []mirror.Rename, byID map[mailbox.ID]metadata.Mirrored) []metadata.Mirrored {
 	holder := map[string]mailbox.ID{}
 	for id, m := range byID {
-		holder[m.Name] = id
+		if !m.Deleting {
+			holder[m.Name] = id
+		}
 	}
 	var saves []metadata.Mirrored
 	moving := map[mailbox.ID]bool{}
@@ -227,18 +273,22 @@ func orderRenames(renames []mirror.Rename, byID map[mailbox.ID]metadata.Mirrored
 		if !ok {
 			continue
 		}
-		if other, taken := holder[r.Target.Name]; taken && other != m.ID && moving[other] {
+		if other, taken := holder[r.Target.Name]; !m.Deleting && taken && other != m.ID && moving[other] {
 			aside := byID[other]
 			aside.Name += "=~0"
 			byID[other] = aside
 			delete(holder, r.Target.Name)
 			saves = append(saves, aside)
 		}
-		delete(holder, m.Name)
+		if holder[m.Name] == m.ID {
+			delete(holder, m.Name)
+		}
 		m.Name, m.Attrs = r.Target.Name, r.Target.Attrs
 		m.Upstream.Name, m.Upstream.Delimiter = r.Target.Raw, r.Target.Delimiter
 		byID[m.ID] = m
-		holder[m.Name] = m.ID
+		if !m.Deleting {
+			holder[m.Name] = m.ID
+		}
 		saves = append(saves, m)
 	}
 	return saves
@@ -262,6 +312,7 @@ func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, ex
 	}
 	var v mirror.Verdict
 	l.forget()
+	l.opened = true
 	old := &upstream.Status{Name: r.Box.Raw}
 	sel := &upstream.Select{Name: r.Target.Raw, ReadOnly: true}
 	fetch := &upstream.Fetch{UIDs: mailbox.SetOf(uids...), Items: upstream.ItemMeta, OnMessage: func(m upstream.Message) error {
@@ -277,6 +328,9 @@ func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, ex
 	}
 	if err := l.do(ctx, cmds...); err != nil {
 		return false, false, err
+	}
+	if r.Verify && sel.Err == nil && fetch.Err != nil { // a question that was not answered says nothing
+		return false, false, fault.As(fault.Unavailable, "verify a rename", fetch.Err)
 	}
 	left := absent(old) || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity
 	moved = left && sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && (!r.Verify || v.Same())
@@ -350,10 +404,19 @@ func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, loc
 	}
 	for _, id := range gone {
 		o.log.Info("mailbox is gone upstream", "mailbox", int64(id))
-		if err := o.m.Mirror.RemoveMailbox(ctx, o.fence, id); err != nil && !fault.Is(err, fault.NotFound) {
+		release, err := (&box{turn: o.turn(id)}).take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		err = o.m.Mirror.RemoveMailbox(ctx, o.fence, id)
+		release()
+		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, fault.Wrap("remove mailbox", err)
 		}
 		o.hint(id, 0)
+	}
+	if len(gone) > 0 {
+		o.replay.Wake() // what waits for them is to be made anew
 	}
 	return gone, nil
 }
@@ -362,7 +425,9 @@ func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, loc
 func (o *owner) rows(ctx context.Context, id mailbox.ID) ([]mirror.Row, error) {
 	var rows []mirror.Row
 	err := o.m.Mirror.UpstreamRows(ctx, o.account.ID, id, func(r metadata.UpstreamRow) error {
-		rows = append(rows, mirror.Row{UID: r.UID, Upstream: r.Upstream, Flags: r.Flags, Email: r.Email})
+		rows = append(rows, mirror.Row{
+			UID: r.UID, Upstream: r.Upstream, Flags: r.Flags, Email: r.Email, Departed: r.Departed, Placing: r.Placing,
+		})
 		return nil
 	})
 	return rows, fault.Wrap("read messages", err)

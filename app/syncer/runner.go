@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"imapped/app/replay"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
@@ -32,7 +33,10 @@ type runner struct {
 	owner   *owner
 	owned   chan struct{} // closed while owner is set
 	boxes   map[mailbox.ID]*box
-	order   []*box // by rank and name
+	turns   map[mailbox.ID]chan struct{} // see box.turn; of id 0 (replay.Lists): of the list of mailboxes
+	relist  bool                         // replay asks for a round
+	crowded int                          // connections that replay needs and the upstream does not allow besides push's
+	order   []*box                       // by rank and name
 	waiting []chan error
 	watches map[mailbox.ID]int
 	opened  chan struct{} // tells of a change of watches, or of the list of mailboxes
@@ -44,8 +48,9 @@ type runner struct {
 // owner is one period in which this process owns the account.
 type owner struct {
 	*runner
-	fence metadata.Fence
-	store *store
+	fence  metadata.Fence
+	store  *store
+	replay *replay.Replayer
 }
 
 func newRunner(m *Manager, a account.Account) *runner {
@@ -57,6 +62,7 @@ func newRunner(m *Manager, a account.Account) *runner {
 		kick:    make(chan struct{}, 1),
 		owned:   make(chan struct{}),
 		boxes:   map[mailbox.ID]*box{},
+		turns:   map[mailbox.ID]chan struct{}{},
 		watches: map[mailbox.ID]int{},
 		opened:  make(chan struct{}, 1),
 		status:  account.Status{State: account.StateNew, Since: m.Clock.Now()},
@@ -92,10 +98,12 @@ func (r *runner) own(ctx context.Context, f metadata.Fence) {
 	ctx, cancel := context.WithCancel(ctx)
 	o := &owner{runner: r, fence: f}
 	o.store = newStore(o)
+	o.replay = newReplay(o)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.renew(ctx, f, cancel) })
 	wg.Go(func() { o.store.run(ctx) })
 	wg.Go(func() { r.demand.serve(ctx, o) })
+	wg.Go(func() { o.replays(ctx, cancel) })
 	r.mu.Lock()
 	r.owner = o
 	close(r.owned)
@@ -113,6 +121,22 @@ func (r *runner) own(ctx context.Context, f metadata.Fence) {
 	o.setStatus(ctx, account.StateStopped, "", 0)
 	if err := r.m.Leases.Release(ctx, f); err != nil {
 		r.log.Warn("release lease", "error", err)
+	}
+}
+
+// replays carries out the account's queue until ctx is done; it calls lost when the lease is.
+func (o *owner) replays(ctx context.Context, lost context.CancelFunc) {
+	for ctx.Err() == nil {
+		err := o.replay.Run(ctx)
+		if err == nil {
+			return
+		}
+		if o.lostLease(ctx) {
+			lost()
+			return
+		}
+		o.log.Warn("replay", "error", err)
+		o.pause(ctx, o.m.cfg.RetryMax, false)
 	}
 }
 
@@ -210,6 +234,7 @@ func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 			return rounds, err
 		}
 		rounds++
+		o.replay.Resume()
 		text := o.boxTrouble()
 		var result error
 		if text != "" {
@@ -254,13 +279,16 @@ func (o *owner) rest(ctx context.Context, l *link, poll time.Duration) error {
 	look := time.NewTicker(watchEvery)
 	defer look.Stop()
 	for {
+		if o.wanted() {
+			return nil
+		}
+		if err := o.lookAtDue(ctx, l); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-o.kick:
-			if o.wanted() {
-				return nil
-			}
 		case <-until.C:
 			return nil
 		case <-look.C:
@@ -338,7 +366,7 @@ func (r *runner) takeWaiting() []chan error {
 func (r *runner) wanted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.waiting) > 0
+	return len(r.waiting) > 0 || r.relist
 }
 
 // putBack is for a round that failed: who waited for it gets the reason, at the end of the attempt.

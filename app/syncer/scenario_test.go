@@ -323,11 +323,12 @@ func TestStates(t *testing.T) {
 		w.down = &upstream.StepError{Step: upstream.StepTCP, Err: fmt.Errorf("connection refused")}
 	})
 	r.start()
+	var s account.Status
 	r.until("back-off", func() bool {
-		s := r.stored()
+		s = r.stored()
 		return s.State == account.StateBackoff && s.NextRetry.After(s.Since.Add(-1))
 	})
-	if s := r.stored(); !strings.Contains(s.Text, "TCP: connection refused") {
+	if !strings.Contains(s.Text, "TCP: connection refused") {
 		t.Errorf("status is %+v", s)
 	}
 	w.change(func() { w.down = &upstream.Refusal{Status: "NO", Text: "throttled", Retry: 40 * time.Millisecond} })

@@ -43,6 +43,9 @@ type store struct {
 	o      *owner
 	in     chan *arrival
 	parsed chan *arrival
+
+	mu    sync.RWMutex // held for reading while an arrival is handed over
+	ended bool         // nobody takes arrivals any more
 }
 
 func newStore(o *owner) *store {
@@ -54,6 +57,12 @@ var errStopping = fault.New(fault.Canceled, "store bodies", "stopping")
 
 // put hands an arrival over; its done is called in any case.
 func (s *store) put(ctx context.Context, a *arrival) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.ended {
+		s.finish(a, errStopping)
+		return
+	}
 	select {
 	case s.in <- a:
 	case <-ctx.Done():
@@ -95,6 +104,9 @@ func (s *store) run(ctx context.Context) {
 		}
 	})
 	wg.Wait()
+	s.mu.Lock() // whoever hands over an arrival gives up when ctx is done, too
+	s.ended = true
+	s.mu.Unlock()
 	for {
 		select {
 		case a := <-s.in:

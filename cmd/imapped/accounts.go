@@ -79,11 +79,10 @@ type deleteAccountCmd struct {
 
 // Run removes the account.
 func (c deleteAccountCmd) Run(ctx context.Context, out output) error {
-	if !c.Yes {
-		return fault.Newf(fault.Invalid, "delete account",
-			"this removes the mirror of %s here (not the mail upstream); say --yes to do it", c.AccountEmail)
-	}
 	return c.withStore(ctx, func(in *instance) error {
+		if !c.Yes {
+			return c.warn(ctx, in)
+		}
 		// Paused first, so that a running server lets go of the account before its rows disappear.
 		if _, err := in.admin.SetPaused(ctx, c.AccountEmail, true); err != nil {
 			return err
@@ -97,6 +96,23 @@ func (c deleteAccountCmd) Run(ctx context.Context, out output) error {
 		_, err := fmt.Fprintf(out, "Deleted account %s here.\n", c.AccountEmail)
 		return errors.Join(err, in.tellServer(ctx))
 	})
+}
+
+// warn says what would be lost.
+func (c deleteAccountCmd) warn(ctx context.Context, in *instance) error {
+	a, err := in.admin.Account(ctx, c.AccountEmail)
+	if err != nil {
+		return err
+	}
+	st, err := in.admin.Status(ctx, a)
+	if err != nil {
+		return err
+	}
+	loses := "not the mail upstream"
+	if n := st.Queue.Waiting + st.Queue.Sent + st.Queue.Parked; n > 0 {
+		loses = fmt.Sprintf("not the mail upstream, but %d changes that did not reach it yet", n)
+	}
+	return fault.Newf(fault.Invalid, "delete account", "this removes the mirror of %s here (%s); say --yes to do it", a.Email, loses)
 }
 
 type pauseSyncCmd struct {

@@ -10,7 +10,6 @@ import (
 
 	"imapped/app/deliver"
 	"imapped/app/sample"
-	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/imapwire/server"
@@ -103,24 +102,11 @@ func openSample(ctx context.Context, up *instance) (*deliver.Box, mailbox.ID, er
 	if err != nil {
 		return nil, 0, err
 	}
-	inbox, err := fillOnce(ctx, up, box, accounts[0])
+	inbox, err := sample.Fill(ctx, box)
 	if err != nil {
 		return nil, 0, errors.Join(err, box.Close(ctx))
 	}
 	return box, inbox, nil
-}
-
-func fillOnce(ctx context.Context, up *instance, box *deliver.Box, a account.Account) (mailbox.ID, error) {
-	st, err := up.admin.Status(ctx, a)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range st.Mailboxes {
-		if m.Name == "INBOX" && m.Messages > 0 {
-			return m.ID, nil
-		}
-	}
-	return sample.Fill(ctx, box)
 }
 
 // keepDelivering brings the sample account a new message now and then.

@@ -24,8 +24,8 @@ func (l lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestDemo runs the whole program: the sample upstream, its mirror, a client that reads and waits for a new message,
-// and the same again on the same data.
+// TestDemo runs the whole program: the sample upstream, its mirror, a client that reads, waits for a new message and
+// changes another, which reaches the upstream, and the same again on the same data.
 func TestDemo(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	for round := range 2 {
@@ -37,10 +37,13 @@ func TestDemo(t *testing.T) {
 		out := lines{make(chan string, 100)}
 		ended := make(chan error, 1)
 		go func() { ended <- c.Run(ctx, &logFlags{Level: slog.LevelError + 1}, output{out}) }()
-		port := ""
+		port, upstream := "", ""
 		for port == "" {
 			select {
 			case line := <-out.c:
+				if m := regexp.MustCompile(`^Sample upstream on (\S+),`).FindStringSubmatch(line); m != nil {
+					upstream = m[1]
+				}
 				if m := regexp.MustCompile(`^Port +(\d+)`).FindStringSubmatch(line); m != nil {
 					port = m[1]
 				}
@@ -50,7 +53,9 @@ func TestDemo(t *testing.T) {
 				t.Fatal("the demo does not say where it listens")
 			}
 		}
-		readDemo(t, net.JoinHostPort("127.0.0.1", port))
+		addr := net.JoinHostPort("127.0.0.1", port)
+		readDemo(t, addr)
+		changeDemo(t, addr, upstream, round)
 		stop()
 		if err := <-ended; err != nil {
 			t.Fatalf("round %d: stopping: %v", round, err)
@@ -92,7 +97,7 @@ func readDemo(t *testing.T, addr string) {
 	// The first look may come before the first synchronisation has made INBOX.
 	for n := 0; ; n++ {
 		send(fmt.Sprintf("b%d SELECT INBOX", n))
-		if answer := until(fmt.Sprintf("b%d ", n)); strings.Contains(answer, " OK [READ-ONLY]") {
+		if answer := until(fmt.Sprintf("b%d ", n)); strings.Contains(answer, " OK [READ-WRITE]") {
 			break
 		}
 		if n == 5000 {
@@ -107,6 +112,16 @@ func readDemo(t *testing.T, addr string) {
 	if answer := until("d OK"); !strings.Contains(answer, "the ficus that nobody waters") || !strings.Contains(answer, `"Welcome aboard"`) {
 		t.Errorf("the first message is %q", answer)
 	}
-	send("e STORE 1 +FLAGS (\\Deleted)")
-	until("e NO ")
+}
+
+// changeDemo changes a message and adds another, and sees both at the upstream, with those of earlier rounds.
+func changeDemo(t *testing.T, addr, upstream string, round int) {
+	t.Helper()
+	c := dialMail(t, addr, "INBOX")
+	c.ok("STORE 1 +FLAGS (round%d)", round)
+	c.ok("%s", appendLine("Drafts", "Subject: in writing\r\n\r\nround\r\n"))
+	up := dialMail(t, upstream, "INBOX")
+	up.eventually(func(s string) bool { return strings.Count(s, "round") == round+1 }, "FETCH 1 FLAGS")
+	up.ok("SELECT Drafts")
+	up.eventually(func(s string) bool { return found(s) == round+1 }, `SEARCH SUBJECT "in writing"`)
 }

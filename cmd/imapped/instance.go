@@ -79,8 +79,8 @@ func openInstance(ctx context.Context, d dataFlags, log *slog.Logger) (_ *instan
 		Failures: auth.DefaultFailures, Window: auth.DefaultWindow, Remember: auth.DefaultRemember, Hashes: 2,
 	})
 	in.admin = admin.New(admin.Config{
-		Users: in.store, Accounts: in.store, Statuses: in.store, Mirror: in.store, Sealer: in.sealer, Dialer: in.dialer,
-		Hash: in.auth.Hash, Clock: clock.System{},
+		Users: in.store, Accounts: in.store, Statuses: in.store, Mirror: in.store, Queue: in.store, Sealer: in.sealer,
+		Dialer: in.dialer, Hash: in.auth.Hash, Clock: clock.System{},
 	})
 	return in, nil
 }
@@ -140,6 +140,16 @@ func (in *instance) tellServer(ctx context.Context) error {
 	return nil
 }
 
+// tellChanged makes a running server look at what this process changed in an account.
+func (in *instance) tellChanged(ctx context.Context, id account.ID) error {
+	client := control.Dial(in.socket())
+	defer client.Close()
+	if err := client.Changed(ctx, id); err != nil && !errors.Is(err, control.ErrNoServer) {
+		return fmt.Errorf("stored, but the running server did not take notice: %w", err)
+	}
+	return nil
+}
+
 // newManager returns the syncer of all accounts here.
 func (in *instance) newManager(f syncFlags) *syncer.Manager {
 	host, err := os.Hostname()
@@ -147,8 +157,9 @@ func (in *instance) newManager(f syncFlags) *syncer.Manager {
 		host = "localhost"
 	}
 	return syncer.New(syncer.Ports{
-		Accounts: in.store, Leases: in.store, Statuses: in.store, Mirror: in.store, Bodies: in.store, Messages: in.store, Blobs: in.blobs,
-		Dialer: in.dialer, Secrets: in.sealer, Bus: in.bus, Clock: clock.System{}, Log: in.log,
+		Accounts: in.store, Leases: in.store, Statuses: in.store, Mirror: in.store, Bodies: in.store, Messages: in.store,
+		Queue: in.store, Edits: in.store, Blobs: in.blobs, Dialer: in.dialer, Secrets: in.sealer, Bus: in.bus,
+		Clock: clock.System{}, Log: in.log,
 	}, syncer.Config{
 		Owner: host, Concurrency: f.SyncConcurrency, Connections: f.UpstreamConnectionLimitPerAccount, Poll: f.PeriodicSyncInterval,
 	})
@@ -179,7 +190,7 @@ func (in *instance) forceHere(ctx context.Context, id account.ID, show func(cont
 func progressOf(p syncer.Progress) control.Progress {
 	c := control.Progress{Text: p.Text}
 	for _, m := range p.Mailboxes {
-		c.Messages += uint64(max(m.Messages, m.Upstream))
+		c.Messages += uint64(max(m.Messages, m.Upstream, m.Bodies)) // the three are counted at different moments
 		c.Bodies += uint64(m.Bodies)
 		c.Pending += m.Pending
 		if m.Bodies < m.Messages && c.Text == "" {

@@ -44,6 +44,8 @@ type cli struct {
 	ResumeSync     resumeSyncCmd     `cmd:"" group:"Accounts" help:"Go on mirroring an account."`
 	ForceSync      forceSyncCmd      `cmd:"" group:"Accounts" help:"Synchronise an account now, in the running server when there is one."`
 	ShowSyncStatus showSyncStatusCmd `cmd:"" group:"Accounts" help:"Show how accounts are doing and what is wrong."`
+	Mutations      mutationsCmd      `cmd:"" group:"Accounts" help:"Changes made here that the upstream does not have yet: list, show, retry, discard."`
+	Restore        restoreCmd        `cmd:"" group:"Accounts" help:"Put messages back that were removed, here or at the upstream, as new ones."`
 	TestUpstream   testUpstreamCmd   `cmd:"" group:"Accounts" help:"Connect to an upstream and say which step fails, or what it can do."`
 }
 

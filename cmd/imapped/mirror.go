@@ -100,8 +100,16 @@ func (m mirroring) account(ctx context.Context, in *instance) (account.Account, 
 			return a, err
 		}
 	}
-	_, err = in.admin.Probe(ctx, upstream.Target{Endpoint: m.target.Endpoint, Username: m.target.User, Password: password})
+	probing := ctx
+	if known { // what is mirrored is to be served soon, whether the upstream answers or not
+		var cancel context.CancelFunc
+		probing, cancel = context.WithTimeout(ctx, probeKnown)
+		defer cancel()
+	}
+	_, err = in.admin.Probe(probing, upstream.Target{Endpoint: m.target.Endpoint, Username: m.target.User, Password: password})
 	switch {
+	case ctx.Err() != nil:
+		return a, ctx.Err()
 	case err == nil:
 	case known && !fault.Is(err, fault.Denied):
 		// The upstream is away; what is mirrored can be served all the same.
@@ -162,3 +170,7 @@ func (m mirroring) show(ctx context.Context, s *serving, a account.Account, addr
 		}
 	}
 }
+
+// probeKnown is how long the upstream of an account that is mirrored already may take to say whether the password is
+// right.
+const probeKnown = 5 * time.Second

@@ -58,6 +58,19 @@ func timeText(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// ageText returns how long something has lasted, in its largest unit: "12s", "5m", "3h", "2d".
+func ageText(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
 // printable returns a name that came from outside without what a terminal would obey.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -11,11 +11,13 @@ import (
 
 	"imapped/adapters/control"
 	"imapped/app/session"
+	"imapped/app/sweep"
 	"imapped/app/syncer"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/imapwire/server"
 	"imapped/ports/clock"
+	"imapped/ports/events"
 )
 
 // syncFlags tunes mirroring.
@@ -23,7 +25,13 @@ type syncFlags struct {
 	SyncConcurrency                   int           `help:"Accounts that are synchronised at the same time." default:"4" env:"SYNC_CONCURRENCY"`
 	UpstreamConnectionLimitPerAccount int           `help:"Standing connections to one account's upstream: one for rounds, one that listens to INBOX. More are opened on demand: one for bodies that clients wait for, up to three that listen to mailboxes that clients have open." default:"2" env:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT"`
 	PeriodicSyncInterval              time.Duration `help:"How often to look where the upstream does not push." default:"5m"`
+
+	KeepRemoved   time.Duration `help:"How long restore can put removed messages back; 0: not at all." default:"168h" env:"KEEP_REMOVED"`
+	SweepInterval time.Duration `help:"How often what is not needed any more is deleted from the data directory." default:"1h" hidden:""`
 }
+
+// sweepDelay is how long after the start the first sweep comes: catching up with the upstream goes first.
+const sweepDelay = 5 * time.Minute
 
 // listener is one address that clients connect to.
 type listener struct {
@@ -34,6 +42,7 @@ type listener struct {
 // serving is a running server: IMAP for clients, mirroring, the control socket.
 type serving struct {
 	in      *instance
+	flags   syncFlags
 	manager *syncer.Manager
 	server  *server.Server
 	unlock  func()
@@ -50,23 +59,25 @@ func newServing(in *instance, f syncFlags, conf *tls.Config, plainAuth bool) (*s
 		unlock()
 		return nil, err
 	}
-	return &serving{in: in, manager: m, server: srv, unlock: unlock}, nil
+	return &serving{in: in, flags: f, manager: m, server: srv, unlock: unlock}, nil
 }
 
 // newServer returns an IMAP server over the instance. m gets bodies that are not here; nil: every body is here.
 func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth bool) (*server.Server, error) {
 	c := session.Config{
-		Auth: in.auth, Accounts: in.store, Mailboxes: in.store, Messages: in.store, Blobs: in.blobs, Bus: in.bus,
-		Clock: clock.System{}, Log: in.log,
+		Auth: in.auth, Accounts: in.store, Mailboxes: in.store, Messages: in.store, Edits: in.store, Folders: in.store,
+		Upstreams: in.store, Blobs: in.blobs, Bus: in.bus, Clock: clock.System{}, Log: in.log,
 	}
 	if m != nil {
-		c.Bodies, c.Drop, c.Watch = m, m.Drop, m.Watch
+		c.Bodies, c.Drop, c.Watch, c.Changed = m, m.Drop, m.Watch, m.Changed
 	}
 	sessions := session.New(c)
 	return server.New(server.Options{Sessions: sessions, TLS: conf, AllowPlainAuth: plainAuth, Logger: in.log})
 }
 
-// run serves until ctx is done, then stops everything in order: clients, control, mirroring.
+// run serves until ctx is done, then stops everything in order: first the clients, so that nothing is acknowledged any
+// more; then the control socket, the sweep and mirroring, whose last change upstream is answered, or is found in the
+// queue as one whose outcome the next run has to find out. The caller closes the store afterwards.
 func (s *serving) run(ctx context.Context, listeners []listener) error {
 	defer s.unlock()
 	sock, err := control.Listen(ctx, s.in.socket())
@@ -76,7 +87,7 @@ func (s *serving) run(ctx context.Context, listeners []listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg sync.WaitGroup
-	failed := make(chan error, 3+len(listeners))
+	failed := make(chan error, 4+len(listeners))
 	start := func(what string, f func() error) {
 		wg.Go(func() {
 			if err := f(); err != nil {
@@ -85,7 +96,8 @@ func (s *serving) run(ctx context.Context, listeners []listener) error {
 		})
 	}
 	start("mirror", func() error { return s.manager.Run(work) })
-	start("control", func() error { return control.Serve(work, sock, controller{s.manager}) })
+	start("control", func() error { return control.Serve(work, sock, controller{s.in, s.manager}) })
+	start("sweep", func() error { return s.sweep(work) })
 	for _, l := range listeners {
 		start("serve "+l.Addr().String(), func() error { return s.server.Serve(work, l.Listener, l.mode) })
 	}
@@ -101,8 +113,29 @@ func (s *serving) run(ctx context.Context, listeners []listener) error {
 	return err
 }
 
-// controller lets the control socket reach the syncer.
-type controller struct{ m *syncer.Manager }
+// sweep deletes now and then what is not needed any more, until ctx is done.
+func (s *serving) sweep(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(sweepDelay):
+	}
+	keep := s.flags.KeepRemoved
+	if keep <= 0 {
+		keep = -1 // 0 would be the default
+	}
+	sweep.Run(ctx, sweep.Config{
+		References: s.in.store, Undo: s.in.store, Blobs: s.in.blobs, Clock: clock.System{}, Log: s.in.log,
+		Retention: keep, Every: s.flags.SweepInterval,
+	})
+	return nil
+}
+
+// controller lets the control socket reach the syncer and the sessions.
+type controller struct {
+	in *instance
+	m  *syncer.Manager
+}
 
 // Reload implements control.Server.
 func (c controller) Reload(ctx context.Context) error { return c.m.Reload(ctx) }
@@ -110,6 +143,20 @@ func (c controller) Reload(ctx context.Context) error { return c.m.Reload(ctx) }
 // Force implements control.Server.
 func (c controller) Force(ctx context.Context, id account.ID, progress func(control.Progress)) error {
 	return c.m.Force(ctx, id, func(p syncer.Progress) { progress(progressOf(p)) })
+}
+
+// Changed implements control.Server.
+func (c controller) Changed(ctx context.Context, id account.ID) error {
+	boxes, err := c.in.store.Mailboxes(ctx, id)
+	if err != nil {
+		return err
+	}
+	c.in.bus.Publish(events.Hint{Account: id})
+	for _, b := range boxes {
+		c.in.bus.Publish(events.Hint{Account: id, Mailbox: b.ID, ModSeq: b.HighestModSeq})
+	}
+	c.m.Changed(id)
+	return nil
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {

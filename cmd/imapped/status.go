@@ -14,6 +14,7 @@ import (
 	"imapped/app/admin"
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/ports/metadata"
 	"imapped/ports/upstream"
 )
 
@@ -35,7 +36,44 @@ type statusRow struct {
 	Messages  uint64       `json:"messages"`
 	Bodies    uint64       `json:"bodies"`
 	Size      int64        `json:"size"`
+	Queue     queueRow     `json:"queue"`
 	Mailboxes []mailboxRow `json:"mailboxes"`
+}
+
+// queueRow counts what was changed here and is not upstream yet.
+type queueRow struct {
+	Waiting int        `json:"waiting"`
+	Sent    int        `json:"sent"`
+	Parked  int        `json:"parked"`
+	Oldest  *time.Time `json:"oldest,omitempty"`
+}
+
+func queueOf(q metadata.QueueSummary) queueRow {
+	r := queueRow{Waiting: q.Waiting, Sent: q.Sent, Parked: q.Parked}
+	if !q.Oldest.IsZero() {
+		r.Oldest = &q.Oldest
+	}
+	return r
+}
+
+// text says it in a few words: "3 waiting, 1 parked, oldest 2h".
+func (r queueRow) text(now time.Time) string {
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{r.Waiting, "waiting"}, {r.Sent, "sent"}, {r.Parked, "parked"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	if r.Oldest != nil {
+		parts = append(parts, "oldest "+ageText(now.Sub(*r.Oldest)))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Run shows the state of all accounts, or of one.
@@ -61,7 +99,7 @@ func (c showSyncStatusCmd) Run(ctx context.Context, out output) error {
 			rows = append(rows, r)
 			text = append(text, statusText(r, c.Mailboxes)...)
 		}
-		return c.table(out, rows, []string{"ACCOUNT", "STATE", "BODIES HERE", "SIZE", "LAST SYNC", "TROUBLE"}, text)
+		return c.table(out, rows, []string{"ACCOUNT", "STATE", "BODIES HERE", "SIZE", "LAST SYNC", "CHANGES TO SEND", "TROUBLE"}, text)
 	})
 }
 
@@ -73,6 +111,7 @@ func statusOf(st admin.AccountStatus) statusRow {
 	if !st.Status.NextRetry.IsZero() {
 		r.NextRetry = &st.Status.NextRetry
 	}
+	r.Queue = queueOf(st.Queue)
 	r.Messages, r.Bodies, r.Size = st.Totals()
 	for _, m := range st.Mailboxes {
 		r.Mailboxes = append(r.Mailboxes, mailboxOf(m))
@@ -86,12 +125,13 @@ func statusText(r statusRow, mailboxes bool) [][]string {
 		trouble += " (next try " + timeText(*r.NextRetry) + ")"
 	}
 	rows := [][]string{{
-		printable(r.Account), r.State, fmt.Sprintf("%d of %d", r.Bodies, r.Messages), bytesText(r.Size), timeText(r.LastSync), trouble,
+		printable(r.Account), r.State, fmt.Sprintf("%d of %d", r.Bodies, r.Messages), bytesText(r.Size), timeText(r.LastSync), r.Queue.text(time.Now()),
+		trouble,
 	}}
 	if mailboxes {
 		for _, m := range r.Mailboxes {
 			rows = append(rows, []string{
-				"  " + printable(m.Name), "", fmt.Sprintf("%d of %d", m.Bodies, m.Messages), bytesText(m.Size), timeText(m.Synced), "",
+				"  " + printable(m.Name), "", fmt.Sprintf("%d of %d", m.Bodies, m.Messages), bytesText(m.Size), timeText(m.Synced), "", "",
 			})
 		}
 	}

@@ -17,6 +17,28 @@ type Fragments struct {
 	Parts   []byte // the encoded part index: see Index
 }
 
+// Len returns how many octets the fragments have together.
+func (f *Fragments) Len() int {
+	return len(f.Envelope) + len(f.Body) + len(f.BodyStructure) + len(f.Headers) + len(f.Preview) + len(f.Parts)
+}
+
+// Clone returns the fragments in memory of their own.
+func (f *Fragments) Clone() Fragments {
+	all := make([]byte, 0, f.Len())
+	keep := func(p []byte) []byte {
+		if p == nil {
+			return nil
+		}
+		from := len(all)
+		all = append(all, p...)
+		return all[from:len(all):len(all)]
+	}
+	return Fragments{
+		Envelope: keep(f.Envelope), Body: keep(f.Body), BodyStructure: keep(f.BodyStructure),
+		Headers: keep(f.Headers), Preview: keep(f.Preview), Parts: keep(f.Parts),
+	}
+}
+
 // Identity is what names a message before its body is known: computed from metadata that every upstream gives.
 type Identity struct {
 	Email     mailbox.ObjectID   // equal for copies: from the identifying header fields, the size and the date

@@ -32,8 +32,16 @@ type Box struct {
 	Raw       string
 	Delimiter byte
 	Attrs     mailbox.Attr
-	Messages  uint32 // messages here
+	Messages  uint32 // messages of the upstream's that are known here
+	Here      bool   // there are messages here, known upstream or not
+	Uncertain bool   // it may have messages upstream that were put there from here
+	Deleting  bool   // a client deleted it: its name is free, and only what the upstream calls it counts
 	Checkpoint
+}
+
+// renamed says whether a client gave the box another name and the upstream has not heard of it yet.
+func (b Box) renamed(utf8 bool) bool {
+	return base(b.Name) != base(Codec{b.Delimiter, utf8}.Client(b.Raw))
 }
 
 // Listed is a mailbox in the upstream's listing.
@@ -123,8 +131,8 @@ type Target struct {
 	Name string // for clients
 }
 
-// Missing is the mailboxes that a listing does not have.
-type Missing struct{ ids []mailbox.ID }
+// Missing is the mailboxes that a listing does not have. Those that seemed to be renamed, and are not, are refuted.
+type Missing struct{ ids, refuted []mailbox.ID }
 
 // Empty says whether nothing is missing.
 func (m Missing) Empty() bool { return len(m.ids) == 0 }
@@ -133,14 +141,17 @@ func (m Missing) Empty() bool { return len(m.ids) == 0 }
 func (m Missing) Has(id mailbox.ID) bool { return slices.Contains(m.ids, id) }
 
 // Add returns the set with the mailbox.
-func (m Missing) Add(id mailbox.ID) Missing { return Missing{append(slices.Clone(m.ids), id)} }
+func (m Missing) Add(id mailbox.ID) Missing {
+	return Missing{append(slices.Clone(m.ids), id), m.refuted}
+}
 
 // Confirm returns the mailboxes that were missing from a first listing and that the plan of a second one does not find
-// either. What looked renamed there and is among the first's had been refuted.
+// either. What looks renamed there, and did not in the first, was renamed in between: the next round looks at it.
 func Confirm(first Missing, second BoxPlan) []mailbox.ID {
 	var both []mailbox.ID
 	for _, id := range first.ids {
-		if second.Missing.Has(id) || slices.ContainsFunc(second.Rename, func(r Rename) bool { return r.Box.ID == id }) {
+		renamed := slices.ContainsFunc(second.Rename, func(r Rename) bool { return r.Box.ID == id })
+		if second.Missing.Has(id) || renamed && slices.Contains(first.refuted, id) {
 			both = append(both, id)
 		}
 	}
@@ -161,12 +172,14 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 			continue
 		}
 		switch listed := l.Find(b.Raw); {
-		case listed == nil, displaced(b, *listed) && hasTwin(b, l):
+		case listed == nil, !b.Deleting && displaced(b, *listed) && hasTwin(b, l):
 			lost = append(lost, b)
-		case listed.Attrs&mailbox.NoSelect != 0 && b.Attrs&mailbox.NoSelect == 0 && b.Messages > 0:
+		case listed.Attrs&mailbox.NoSelect != 0 && b.Attrs&mailbox.NoSelect == 0 && (b.Messages > 0 || b.Here || b.Deleting):
 			// Deleted upstream, but still there as a parent: to be removed like any other, then made anew.
 			matched[b.Raw] = true
 			p.Missing.ids = append(p.Missing.ids, b.ID)
+		case b.Deleting:
+			matched[b.Raw] = true
 		default:
 			matched[b.Raw] = true
 			if changed := b; changed.update(*listed) {
@@ -195,25 +208,55 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 	}
 	names := map[string]bool{}
 	for _, b := range local {
-		if matched[b.Raw] || b.Raw == "" {
+		if !b.Deleting && (matched[b.Raw] || b.Raw == "") {
 			names[b.Name] = true
 		}
 	}
+	p.settleNames(local, l, matched, names)
 	for i := range p.Rename {
-		p.Rename[i].Target.Name = free(Codec{p.Rename[i].Target.Delimiter, l.utf8}.Client(p.Rename[i].Target.Raw), names)
+		r := &p.Rename[i]
+		if r.Box.Deleting {
+			r.Target.Name = r.Box.Name // it has none that anybody sees
+			continue
+		}
+		name := Codec{r.Target.Delimiter, l.utf8}.Client(r.Target.Raw)
+		if r.Box.renamed(l.utf8) {
+			name = r.Box.Name // what the client wants is yet to be done, to the mailbox wherever it is
+		}
+		r.Target.Name = free(name, names)
+	}
+	// What a client made here and the upstream has, too: it is the same mailbox, whoever made it.
+	for _, b := range local {
+		if b.Raw != "" || b.Deleting {
+			continue
+		}
+		for _, raw := range order {
+			t, ok := fresh[raw]
+			if !ok || (Codec{t.Delimiter, l.utf8}).Client(raw) != b.Name {
+				continue
+			}
+			delete(fresh, raw)
+			if t.Attrs&mailbox.NoSelect == 0 { // else it is a parent there until it is made
+				b.update(t)
+				p.Change = append(p.Change, b)
+			}
+			break
+		}
 	}
 	// A mailbox whose raw name is spelled another way now (another delimiter, UTF8=ACCEPT) keeps the client's name.
 	for _, b := range gone {
 		respelled := ""
 		for _, raw := range order {
-			if t, ok := fresh[raw]; ok && !names[b.Name] && (Codec{t.Delimiter, l.utf8}).Client(raw) == b.Name {
+			if t, ok := fresh[raw]; ok && !b.Deleting && !names[b.Name] && (Codec{t.Delimiter, l.utf8}).Client(raw) == b.Name {
 				respelled = raw
 				break
 			}
 		}
 		if respelled == "" {
 			p.Missing.ids = append(p.Missing.ids, b.ID)
-			names[b.Name] = true // until it is removed
+			if !b.Deleting {
+				names[b.Name] = true // until it is removed
+			}
 			continue
 		}
 		names[b.Name] = true
@@ -231,6 +274,31 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 	return p
 }
 
+// settleNames gives mailboxes whose name here is not what the upstream calls them the upstream's name: what a client wished
+// has been carried out, or something above them has another name there. (What is still wished the store keeps.)
+func (p *BoxPlan) settleNames(local []Box, l Listing, matched, names map[string]bool) {
+	for _, b := range local {
+		if b.Raw == "" || b.Deleting || !matched[b.Raw] || p.Missing.Has(b.ID) {
+			continue
+		}
+		i := slices.IndexFunc(p.Change, func(c Box) bool { return c.ID == b.ID })
+		if i >= 0 {
+			b = p.Change[i]
+		}
+		name := Codec{b.Delimiter, l.utf8}.Client(b.Raw)
+		if b.Name == name || names[name] {
+			continue
+		}
+		names[name] = true
+		b.Name = name
+		if i >= 0 {
+			p.Change[i] = b
+		} else {
+			p.Change = append(p.Change, b)
+		}
+	}
+}
+
 // Refuse takes back a rename that its verification refuted: the target becomes a mailbox of its own; the old one is
 // missing, or, where something else has its name now, stays and will be healed. exists says whether the target can be
 // opened at all: a name that cannot is not worth a mailbox.
@@ -239,6 +307,7 @@ func (p *BoxPlan) Refuse(r Rename, exists bool) {
 		p.Create = slices.DeleteFunc(p.Create, func(t Target) bool { return t.Raw == r.Box.Raw })
 	} else {
 		p.Missing = p.Missing.Add(r.Box.ID)
+		p.Missing.refuted = append(p.Missing.refuted, r.Box.ID)
 	}
 	if exists {
 		p.Create = append(p.Create, r.Target)
@@ -295,7 +364,7 @@ func bestTarget(b Box, order []string, fresh map[string]Listed) (best Listed, ve
 	score := -1
 	for _, raw := range order {
 		t, free := fresh[raw]
-		if !free || !couldBe(b, t) || (b.Messages == 0) != (t.State.Messages == 0) {
+		if !free || !couldBe(b, t) || !b.Uncertain && (b.Messages == 0) != (t.State.Messages == 0) {
 			continue
 		}
 		s := 0

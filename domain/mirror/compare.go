@@ -9,12 +9,14 @@ import (
 	"imapped/domain/mailbox"
 )
 
-// Row is a message as it is here.
+// Row is a message as it is here, or one that was removed here and that the upstream still has.
 type Row struct {
 	UID      mailbox.UID
 	Upstream uint32 // the upstream's UID; 0: not there
 	Flags    flag.Set
 	Email    mailbox.ObjectID
+	Departed bool // removed here: it is known, and nothing about it is news but that it is gone
+	Placing  bool // made here and not upstream yet: whoever puts it there finds out what it is called there
 }
 
 // Observation is what was heard of a mailbox's messages. The zero value is ready.
@@ -96,7 +98,7 @@ func Differences(rows []Row, o *Observation) (changes []FlagChange, unknown mail
 			continue
 		}
 		known[i] = true
-		if s := o.seen[i]; s.hasFlags && !s.flags.Equal(r.Flags) {
+		if s := o.seen[i]; s.hasFlags && !r.Departed && !s.flags.Equal(r.Flags) {
 			changes = append(changes, FlagChange{r.UID, s.flags})
 		}
 	}
@@ -144,28 +146,33 @@ type Departures struct {
 }
 
 // Gone returns which of the known messages are gone, and what of them is implausible. Rows without an upstream UID
-// are not counted.
+// are not counted; that departed ones are gone is what was to happen.
 func Gone(rows []Row, c Census) Departures {
 	var uids []mailbox.UID
-	bound := 0
+	bound, lost := 0, 0
 	for _, r := range rows {
 		if r.Upstream == 0 {
 			continue
 		}
-		bound++
+		if !r.Departed {
+			bound++
+		}
 		if _, ok := c.o.find(r.Upstream); !ok && r.Upstream >= c.floor {
 			uids = append(uids, r.UID)
+			if !r.Departed {
+				lost++
+			}
 		}
 	}
-	return Departures{UIDs: mailbox.SetOf(uids...), Implausible: len(uids) > 10 && 2*len(uids) > bound}
+	return Departures{UIDs: mailbox.SetOf(uids...), Implausible: lost > 10 && 2*lost > bound}
 }
 
-// Unbound returns the messages here that have no upstream UID; they are gone when a complete look (hence the census)
-// did not match them.
+// Unbound returns the messages here that have no upstream UID and are not to get one; they are gone when a complete
+// look (hence the census) did not match them.
 func Unbound(rows []Row, _ Census) mailbox.Set {
 	var uids []mailbox.UID
 	for _, r := range rows {
-		if r.Upstream == 0 {
+		if r.Upstream == 0 && !r.Placing {
 			uids = append(uids, r.UID)
 		}
 	}
@@ -185,4 +192,14 @@ func Named(rows []Row, upstream mailbox.Set) mailbox.Set {
 		}
 	}
 	return mailbox.SetOf(uids...)
+}
+
+// Bound returns how many of the rows the upstream has: what its own count is compared with.
+func Bound(rows []Row) (n uint32) {
+	for _, r := range rows {
+		if r.Upstream != 0 {
+			n++
+		}
+	}
+	return n
 }

@@ -21,11 +21,24 @@ type Rebind struct {
 
 // Match pairs the messages here with the upstream's after its UIDs became meaningless: those with equal identity,
 // several of one identity in the order of their UIDs. It returns the pairs, by local UID, and what is left on either
-// side. What is left here is gone only when idents is everything that the upstream has.
+// side. What is left here is gone only when idents is everything that the upstream has. What is yet to be placed there
+// takes no part. Of equal messages those that departed come last: what they are bound to will be expunged, and nothing
+// that is here may be.
 func Match(rows []Row, idents []Ident) (pairs []Rebind, here mailbox.Set, there mailbox.Set) {
 	waiting := make(map[mailbox.ObjectID][]mailbox.UID, len(rows))
-	for _, r := range slices.SortedFunc(slices.Values(rows), func(a, b Row) int { return cmp.Compare(a.UID, b.UID) }) {
-		waiting[r.Email] = append(waiting[r.Email], r.UID)
+	departedLast := func(a, b Row) int {
+		switch {
+		case a.Departed == b.Departed:
+			return cmp.Compare(a.UID, b.UID)
+		case a.Departed:
+			return 1
+		}
+		return -1
+	}
+	for _, r := range slices.SortedFunc(slices.Values(rows), departedLast) {
+		if !r.Placing {
+			waiting[r.Email] = append(waiting[r.Email], r.UID)
+		}
 	}
 	var left []uint32
 	for _, u := range slices.SortedFunc(slices.Values(idents), func(a, b Ident) int { return cmp.Compare(a.Upstream, b.Upstream) }) {

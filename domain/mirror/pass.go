@@ -27,7 +27,7 @@ func (s Step) String() string { return stepNames[s] }
 // Known is what is known of a mailbox here.
 type Known struct {
 	Checkpoint
-	Rows      uint32 // messages here
+	Rows      uint32 // messages of the upstream's that are known here
 	FullDue   bool   // a complete comparison is due
 	FlagsDue  bool   // without CONDSTORE: flags are to be compared again
 	Quick     bool   // only news is wanted: somebody waits

@@ -189,11 +189,20 @@ type Status struct {
 	LastSync  time.Time `json:"last_sync"`
 	Messages  int       `json:"messages"`
 	Bodies    int       `json:"bodies"`
+	Queue     Queue     `json:"queue"`
 	Mailboxes []struct {
 		Name     string `json:"name"`
 		Messages int    `json:"messages"`
 		Bodies   int    `json:"bodies"`
 	} `json:"mailboxes"`
+}
+
+// Queue counts the changes that the upstream does not have yet.
+type Queue struct {
+	Waiting int        `json:"waiting"`
+	Sent    int        `json:"sent"`
+	Parked  int        `json:"parked"`
+	Oldest  *time.Time `json:"oldest"`
 }
 
 // Status asks show-sync-status.

@@ -33,7 +33,12 @@ const (
 
 // fetchBox examines a mailbox and returns its rows in order.
 func fetchBox(c *imapc.Client, name, items string) ([]row, error) {
-	r, err := c.Cmd("EXAMINE " + wire(name))
+	return fetchNamed(c, wire(name), items)
+}
+
+// fetchNamed is fetchBox with the name as it is sent.
+func fetchNamed(c *imapc.Client, name, items string) ([]row, error) {
+	r, err := c.Cmd("EXAMINE " + name)
 	if err != nil {
 		return nil, err
 	}

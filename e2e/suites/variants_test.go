@@ -277,6 +277,9 @@ var needs = map[string]*regexp.Regexp{
 	"ENABLE":        regexp.MustCompile(`^ENABLE`),
 	"ID":            regexp.MustCompile(`^ID( |$)`),
 	"UNSELECT":      regexp.MustCompile(`^UNSELECT`),
+	"UIDPLUS":       regexp.MustCompile(`^UID EXPUNGE`),
+	"MOVE":          regexp.MustCompile(`^(UID )?MOVE`),
+	"LITERAL+":      regexp.MustCompile(`\{\d+\+\}`),
 	"SASL-IR":       regexp.MustCompile(`^AUTHENTICATE \S+ `),
 }
 

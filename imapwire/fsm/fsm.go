@@ -11,6 +11,7 @@ package fsm
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -242,24 +243,35 @@ const (
 
 // capRow is a row of [capabilities].
 type capRow struct {
-	name   string
-	places uint8 // bit 1<<Place
-	when   condition
+	name    string
+	places  uint8 // bit 1<<Place
+	when    condition
+	limited bool // its value is Offer.AppendLimit
+}
+
+// Offer is what the announcement depends on beside the place.
+type Offer struct {
+	TLS         bool   // STARTTLS is possible now
+	Deflate     bool   // the connection is compressed already
+	AppendLimit uint64 // the largest message that is taken, in octets
 }
 
 // Announce returns the capabilities of the set to announce at the place, separated by spaces: what stands behind
-// "CAPABILITY ". tlsOffered: STARTTLS is possible now; deflate: the connection is compressed already.
-func Announce(place Place, on Set, tlsOffered, deflate bool) string {
+// "CAPABILITY ".
+func Announce(place Place, on Set, o Offer) string {
 	var b strings.Builder
 	for c, r := range capRows {
-		if r.places>>place&1 == 0 || !on.Has(Cap(c)) || r.when == whenTLS && !tlsOffered ||
-			r.when == whenPlain && deflate {
+		if r.places>>place&1 == 0 || !on.Has(Cap(c)) || r.when == whenTLS && !o.TLS || r.when == whenPlain && o.Deflate {
 			continue
 		}
 		if b.Len() > 0 {
 			b.WriteByte(' ')
 		}
 		b.WriteString(r.name)
+		if r.limited {
+			b.WriteByte('=')
+			b.WriteString(strconv.FormatUint(o.AppendLimit, 10))
+		}
 	}
 	return b.String()
 }

@@ -31,6 +31,7 @@ var rfc = []struct {
 	{"CLOSE", false, false, true}, {"UNSELECT", false, false, true}, {"EXPUNGE", false, false, true},
 	{"SEARCH", false, false, true}, {"FETCH", false, false, true}, {"STORE", false, false, true},
 	{"COPY", false, false, true}, {"MOVE", false, false, true},
+	{"REPLACE", false, false, true}, {"UID REPLACE", false, false, true}, // RFC 8508 section 3
 	{"CHECK", false, false, true}, // RFC 3501 section 6.4.1
 	{"UID FETCH", false, false, true}, {"UID STORE", false, false, true}, {"UID SEARCH", false, false, true},
 	{"UID COPY", false, false, true}, {"UID MOVE", false, false, true}, {"UID EXPUNGE", false, false, true},
@@ -140,6 +141,11 @@ func TestPipelining(t *testing.T) {
 		{"LOGIN", "SELECT", true}, {"STARTTLS", "CAPABILITY", true}, {"AUTHENTICATE", "NOOP", true},
 		{"IDLE", "NOOP", true}, {"COMPRESS", "NOOP", true}, {"ENABLE", "SELECT", true}, {"FETCH", "LOGOUT", true},
 		{"CREATE", "LIST", true}, {"DELETE", "STATUS", true}, {"APPEND", "STATUS", true},
+		// FETCH answers name their message, and the server keeps two STOREs of one message apart
+		{"STORE", "STORE", false}, {"STORE", "UID STORE", false}, {"UID STORE", "UID STORE", false},
+		{"UID STORE", "UID FETCH", true}, {"STORE", "STATUS", true}, {"UID STORE", "NOOP", true},
+		{"UID STORE", "EXPUNGE", true}, {"UID STORE", "UID COPY", true}, {"UID COPY", "UID COPY", true},
+		{"APPEND", "APPEND", true}, {"REPLACE", "FETCH", true}, {"UID REPLACE", "UID STORE", true},
 	} {
 		if got := Conflict(command(t, c.a), command(t, c.b)); got != c.conflict {
 			t.Errorf("%s then %s: conflict %t, want %t", c.a, c.b, got, c.conflict)
@@ -249,14 +255,15 @@ func TestAnnounce(t *testing.T) {
 		{Open, true, false, common + " STARTTLS AUTH=PLAIN"},
 		{Open, false, false, common + " AUTH=PLAIN"},
 	} {
-		if got := Announce(c.place, AllCaps, c.tls, c.packed); got != c.want {
+		if got := Announce(c.place, AllCaps, Offer{TLS: c.tls, Deflate: c.packed}); got != c.want {
 			t.Errorf("place %d, tls %t: %q, want %q", c.place, c.tls, got, c.want)
 		}
 	}
-	authed := Announce(Authed, AllCaps, true, false)
+	authed := Announce(Authed, AllCaps, Offer{TLS: true, AppendLimit: 12345})
 	for _, want := range []string{"IMAP4rev1", "LITERAL+", "ID", "NAMESPACE", "CHILDREN", "LIST-EXTENDED", "LIST-STATUS",
 		"STATUS=SIZE", "SPECIAL-USE", "ENABLE", "UNSELECT", "IDLE", "UIDPLUS", "ESEARCH", "SEARCHRES", "WITHIN",
-		"CONDSTORE", "QRESYNC", "OBJECTID", "BINARY", "PREVIEW", "SAVEDATE", "UTF8=ACCEPT", "COMPRESS=DEFLATE"} {
+		"CONDSTORE", "QRESYNC", "OBJECTID", "BINARY", "PREVIEW", "SAVEDATE", "UTF8=ACCEPT", "COMPRESS=DEFLATE",
+		"MOVE", "REPLACE", "MULTIAPPEND", "CREATE-SPECIAL-USE", "APPENDLIMIT=12345"} {
 		if !slices.Contains(strings.Fields(authed), want) {
 			t.Errorf("after login %s is not announced: %s", want, authed)
 		}
@@ -266,11 +273,11 @@ func TestAnnounce(t *testing.T) {
 			t.Errorf("after login %s is announced", never)
 		}
 	}
-	if strings.Contains(Announce(Authed, AllCaps, false, true), "COMPRESS") {
+	if strings.Contains(Announce(Authed, AllCaps, Offer{Deflate: true}), "COMPRESS") {
 		t.Error("COMPRESS is announced on a compressed connection (RFC 4978 section 3)")
 	}
 	idle, ok := ParseCap("idle")
-	if !ok || strings.Contains(Announce(Authed, AllCaps.Without(idle), false, false), "IDLE") {
+	if !ok || strings.Contains(Announce(Authed, AllCaps.Without(idle), Offer{}), "IDLE") {
 		t.Error("a capability that is switched off is announced")
 	}
 	if _, ok := ParseCap("SORT"); ok {

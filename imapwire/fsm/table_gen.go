@@ -35,13 +35,15 @@ const (
 	Fetch                       // RFC 9051 6.4.5
 	Store                       // RFC 9051 6.4.6
 	Copy                        // RFC 9051 6.4.7
-	Move                        // RFC 9051 6.4.8
+	Move                        // RFC 6851 3.1
+	Replace                     // RFC 8508 3
 	UIDFetch                    // RFC 9051 6.4.9
 	UIDStore                    // RFC 9051 6.4.9
 	UIDSearch                   // RFC 9051 6.4.9
 	UIDCopy                     // RFC 9051 6.4.9
-	UIDMove                     // RFC 9051 6.4.9
-	UIDExpunge                  // RFC 9051 6.4.9
+	UIDMove                     // RFC 6851 3.2
+	UIDReplace                  // RFC 8508 3
+	UIDExpunge                  // RFC 4315 2.1
 
 	// Commands is the number of commands, Unknown among them.
 	Commands = int(iota)
@@ -49,34 +51,39 @@ const (
 
 // The capabilities.
 const (
-	CapImap4rev1       Cap = iota // RFC 3501
-	CapLiteralPlus                // RFC 7888
-	CapSaslIr                     // RFC 4959
-	CapId                         // RFC 2971
-	CapEnable                     // RFC 5161
-	CapStarttls                   // RFC 9051 6.2.1
-	CapLogindisabled              // RFC 9051 6.2.3
-	CapAuthPlain                  // RFC 4616
-	CapIdle                       // RFC 2177
-	CapNamespace                  // RFC 2342
-	CapChildren                   // RFC 3348
-	CapListExtended               // RFC 5258
-	CapListStatus                 // RFC 5819
-	CapStatusSize                 // RFC 8438
-	CapSpecialUse                 // RFC 6154
-	CapUnselect                   // RFC 3691
-	CapUidplus                    // RFC 4315
-	CapEsearch                    // RFC 4731
-	CapSearchres                  // RFC 5182
-	CapWithin                     // RFC 5032
-	CapCondstore                  // RFC 7162
-	CapQresync                    // RFC 7162
-	CapObjectid                   // RFC 8474
-	CapBinary                     // RFC 3516
-	CapPreview                    // RFC 8970
-	CapSavedate                   // RFC 8514
-	CapUtf8Accept                 // RFC 6855
-	CapCompressDeflate            // RFC 4978
+	CapImap4rev1        Cap = iota // RFC 3501
+	CapLiteralPlus                 // RFC 7888
+	CapSaslIr                      // RFC 4959
+	CapId                          // RFC 2971
+	CapEnable                      // RFC 5161
+	CapStarttls                    // RFC 9051 6.2.1
+	CapLogindisabled               // RFC 9051 6.2.3
+	CapAuthPlain                   // RFC 4616
+	CapIdle                        // RFC 2177
+	CapNamespace                   // RFC 2342
+	CapChildren                    // RFC 3348
+	CapListExtended                // RFC 5258
+	CapListStatus                  // RFC 5819
+	CapStatusSize                  // RFC 8438
+	CapSpecialUse                  // RFC 6154
+	CapCreateSpecialUse            // RFC 6154
+	CapUnselect                    // RFC 3691
+	CapUidplus                     // RFC 4315
+	CapMove                        // RFC 6851
+	CapReplace                     // RFC 8508
+	CapMultiappend                 // RFC 3502
+	CapAppendlimit                 // RFC 7889
+	CapEsearch                     // RFC 4731
+	CapSearchres                   // RFC 5182
+	CapWithin                      // RFC 5032
+	CapCondstore                   // RFC 7162
+	CapQresync                     // RFC 7162
+	CapObjectid                    // RFC 8474
+	CapBinary                      // RFC 3516
+	CapPreview                     // RFC 8970
+	CapSavedate                    // RFC 8514
+	CapUtf8Accept                  // RFC 6855
+	CapCompressDeflate             // RFC 4978
 
 	// Caps is the number of capabilities; as a Cap it is "none needed".
 	Caps  = int(iota)
@@ -146,8 +153,10 @@ var rows = [Commands]Row{
 		Flags: Writes | UsesSeqs, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
 	Copy: {Name: "COPY", Label: LabelCopy, Capability: noCap, Enable: "", RFC: "RFC 9051 6.4.7",
 		Flags: Writes | UsesSeqs | MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
-	Move: {Name: "MOVE", Label: LabelMove, Capability: noCap, Enable: "", RFC: "RFC 9051 6.4.8",
+	Move: {Name: "MOVE", Label: LabelMove, Capability: CapMove, Enable: "", RFC: "RFC 6851 3.1",
 		Flags: Writes | UsesSeqs | BreaksSeqs | MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
+	Replace: {Name: "REPLACE", Label: LabelReplace, Capability: CapReplace, Enable: "", RFC: "RFC 8508 3",
+		Flags: Writes | UsesSeqs | BreaksSeqs | MayExpunge, Literals: LiteralsStream, OK: Same, NO: Same, BAD: Same},
 	UIDFetch: {Name: "UID FETCH", Label: LabelUIDFetch, Capability: noCap, Enable: "", RFC: "RFC 9051 6.4.9",
 		Flags: MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
 	UIDStore: {Name: "UID STORE", Label: LabelUIDStore, Capability: noCap, Enable: "", RFC: "RFC 9051 6.4.9",
@@ -156,9 +165,11 @@ var rows = [Commands]Row{
 		Flags: UsesSeqs | MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
 	UIDCopy: {Name: "UID COPY", Label: LabelUIDCopy, Capability: noCap, Enable: "", RFC: "RFC 9051 6.4.9",
 		Flags: Writes | MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
-	UIDMove: {Name: "UID MOVE", Label: LabelUIDMove, Capability: noCap, Enable: "", RFC: "RFC 9051 6.4.9",
+	UIDMove: {Name: "UID MOVE", Label: LabelUIDMove, Capability: CapMove, Enable: "", RFC: "RFC 6851 3.2",
 		Flags: Writes | BreaksSeqs | MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
-	UIDExpunge: {Name: "UID EXPUNGE", Label: LabelUIDExpunge, Capability: CapUidplus, Enable: "", RFC: "RFC 9051 6.4.9",
+	UIDReplace: {Name: "UID REPLACE", Label: LabelUIDReplace, Capability: CapReplace, Enable: "", RFC: "RFC 8508 3",
+		Flags: Writes | BreaksSeqs | MayExpunge, Literals: LiteralsStream, OK: Same, NO: Same, BAD: Same},
+	UIDExpunge: {Name: "UID EXPUNGE", Label: LabelUIDExpunge, Capability: CapUidplus, Enable: "", RFC: "RFC 4315 2.1",
 		Flags: Writes | BreaksSeqs | MayExpunge, Literals: LiteralsNone, OK: Same, NO: Same, BAD: Same},
 }
 
@@ -196,11 +207,13 @@ const (
 	LabelStore        = "store"
 	LabelCopy         = "copy"
 	LabelMove         = "move"
+	LabelReplace      = "replace"
 	LabelUIDFetch     = "uid_fetch"
 	LabelUIDStore     = "uid_store"
 	LabelUIDSearch    = "uid_search"
 	LabelUIDCopy      = "uid_copy"
 	LabelUIDMove      = "uid_move"
+	LabelUIDReplace   = "uid_replace"
 	LabelUIDExpunge   = "uid_expunge"
 )
 
@@ -221,8 +234,9 @@ var verdicts = [States][Commands]Verdict{
 		Select: Run, Examine: Run, Create: Run, Delete: Run, Rename: Run, Subscribe: Run,
 		Unsubscribe: Run, List: Run, Lsub: Run, Namespace: Run, Status: Run, Append: Run,
 		Idle: Run, Compress: Run, Check: Run, Close: Run, Unselect: Run, Expunge: Run,
-		Search: Run, Fetch: Run, Store: Run, Copy: Run, Move: Run, UIDFetch: Run,
-		UIDStore: Run, UIDSearch: Run, UIDCopy: Run, UIDMove: Run, UIDExpunge: Run,
+		Search: Run, Fetch: Run, Store: Run, Copy: Run, Move: Run, Replace: Run,
+		UIDFetch: Run, UIDStore: Run, UIDSearch: Run, UIDCopy: Run, UIDMove: Run, UIDReplace: Run,
+		UIDExpunge: Run,
 	},
 	LoggedOut: {
 		Unknown: UnknownCommand,
@@ -236,20 +250,20 @@ var conflicts = [Commands]uint64{
 	Capability: 1<<Unknown | 1<<Capability | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login |
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close |
-		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<UIDStore |
-		1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
+		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace |
+		1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Noop: 1<<Unknown | 1<<Noop | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login |
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
 		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Fetch | 1<<Store |
-		1<<Copy | 1<<Move | 1<<UIDFetch | 1<<UIDStore | 1<<UIDSearch | 1<<UIDCopy |
-		1<<UIDMove | 1<<UIDExpunge,
+		1<<Copy | 1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDStore | 1<<UIDSearch |
+		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Logout: 1<<Commands - 1,
 	ID: 1<<Unknown | 1<<Logout | 1<<ID | 1<<StartTLS | 1<<Authenticate | 1<<Login |
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close |
-		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<UIDStore |
-		1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
+		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace |
+		1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	StartTLS:     1<<Commands - 1,
 	Authenticate: 1<<Commands - 1,
 	Login:        1<<Commands - 1,
@@ -264,23 +278,23 @@ var conflicts = [Commands]uint64{
 	List: 1<<Unknown | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login | 1<<Enable |
 		1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename | 1<<Subscribe |
 		1<<Unsubscribe | 1<<List | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close |
-		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<UIDStore |
-		1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
+		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace |
+		1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Lsub: 1<<Unknown | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login | 1<<Enable |
 		1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename | 1<<Subscribe |
 		1<<Unsubscribe | 1<<Lsub | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close |
-		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<UIDStore |
-		1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
+		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace |
+		1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Namespace: 1<<Unknown | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login | 1<<Enable |
 		1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename | 1<<Subscribe |
 		1<<Unsubscribe | 1<<Namespace | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close |
-		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<UIDStore |
-		1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
+		1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace |
+		1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Status: 1<<Unknown | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login | 1<<Enable |
 		1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename | 1<<Subscribe |
 		1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close | 1<<Unselect |
-		1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<UIDStore | 1<<UIDCopy |
-		1<<UIDMove | 1<<UIDExpunge,
+		1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace | 1<<UIDStore |
+		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Append:   1<<Commands - 1,
 	Idle:     1<<Commands - 1,
 	Compress: 1<<Commands - 1,
@@ -288,8 +302,8 @@ var conflicts = [Commands]uint64{
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
 		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Fetch | 1<<Store |
-		1<<Copy | 1<<Move | 1<<UIDFetch | 1<<UIDStore | 1<<UIDSearch | 1<<UIDCopy |
-		1<<UIDMove | 1<<UIDExpunge,
+		1<<Copy | 1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDStore | 1<<UIDSearch |
+		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Close:    1<<Commands - 1,
 	Unselect: 1<<Commands - 1,
 	Expunge:  1<<Commands - 1,
@@ -297,67 +311,100 @@ var conflicts = [Commands]uint64{
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
 		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Store | 1<<Copy |
-		1<<Move | 1<<UIDStore | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
+		1<<Move | 1<<Replace | 1<<UIDStore | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove |
+		1<<UIDReplace | 1<<UIDExpunge,
 	Fetch: 1<<Unknown | 1<<Noop | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login |
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
 		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move |
-		1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
-	Store: 1<<Commands - 1,
-	Copy:  1<<Commands - 1,
-	Move:  1<<Commands - 1,
+		1<<Replace | 1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
+	Store: 1<<Unknown | 1<<Capability | 1<<Noop | 1<<Logout | 1<<ID | 1<<StartTLS |
+		1<<Authenticate | 1<<Login | 1<<Enable | 1<<Select | 1<<Examine | 1<<Create |
+		1<<Delete | 1<<Rename | 1<<Subscribe | 1<<Unsubscribe | 1<<List | 1<<Lsub |
+		1<<Namespace | 1<<Status | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
+		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Fetch | 1<<Copy |
+		1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove |
+		1<<UIDReplace | 1<<UIDExpunge,
+	Copy:    1<<Commands - 1,
+	Move:    1<<Commands - 1,
+	Replace: 1<<Commands - 1,
 	UIDFetch: 1<<Unknown | 1<<Noop | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login |
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
 		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Store | 1<<Copy | 1<<Move |
-		1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
-	UIDStore: 1<<Commands - 1,
+		1<<Replace | 1<<UIDStore | 1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
+	UIDStore: 1<<Unknown | 1<<Capability | 1<<Noop | 1<<Logout | 1<<ID | 1<<StartTLS |
+		1<<Authenticate | 1<<Login | 1<<Enable | 1<<Select | 1<<Examine | 1<<Create |
+		1<<Delete | 1<<Rename | 1<<Subscribe | 1<<Unsubscribe | 1<<List | 1<<Lsub |
+		1<<Namespace | 1<<Status | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
+		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Fetch | 1<<Copy |
+		1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove |
+		1<<UIDReplace | 1<<UIDExpunge,
 	UIDSearch: 1<<Unknown | 1<<Noop | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login |
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
 		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Store | 1<<Copy |
-		1<<Move | 1<<UIDStore | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove | 1<<UIDExpunge,
+		1<<Move | 1<<Replace | 1<<UIDStore | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove |
+		1<<UIDReplace | 1<<UIDExpunge,
 	UIDCopy:    1<<Commands - 1,
 	UIDMove:    1<<Commands - 1,
+	UIDReplace: 1<<Commands - 1,
 	UIDExpunge: 1<<Commands - 1,
 }
 
 // capRows is the capabilities in the order of their announcement.
 var capRows = [Caps]capRow{
-	CapImap4rev1:       {name: "IMAP4rev1", places: 1<<Plain | 1<<Open | 1<<Authed, when: always},
-	CapLiteralPlus:     {name: "LITERAL+", places: 1<<Plain | 1<<Open | 1<<Authed, when: always},
-	CapSaslIr:          {name: "SASL-IR", places: 1<<Plain | 1<<Open, when: always},
-	CapId:              {name: "ID", places: 1<<Plain | 1<<Open | 1<<Authed, when: always},
-	CapEnable:          {name: "ENABLE", places: 1<<Plain | 1<<Open | 1<<Authed, when: always},
-	CapStarttls:        {name: "STARTTLS", places: 1<<Plain | 1<<Open, when: whenTLS},
-	CapLogindisabled:   {name: "LOGINDISABLED", places: 1 << Plain, when: always},
-	CapAuthPlain:       {name: "AUTH=PLAIN", places: 1 << Open, when: always},
-	CapIdle:            {name: "IDLE", places: 1 << Authed, when: always},
-	CapNamespace:       {name: "NAMESPACE", places: 1 << Authed, when: always},
-	CapChildren:        {name: "CHILDREN", places: 1 << Authed, when: always},
-	CapListExtended:    {name: "LIST-EXTENDED", places: 1 << Authed, when: always},
-	CapListStatus:      {name: "LIST-STATUS", places: 1 << Authed, when: always},
-	CapStatusSize:      {name: "STATUS=SIZE", places: 1 << Authed, when: always},
-	CapSpecialUse:      {name: "SPECIAL-USE", places: 1 << Authed, when: always},
-	CapUnselect:        {name: "UNSELECT", places: 1 << Authed, when: always},
-	CapUidplus:         {name: "UIDPLUS", places: 1 << Authed, when: always},
-	CapEsearch:         {name: "ESEARCH", places: 1 << Authed, when: always},
-	CapSearchres:       {name: "SEARCHRES", places: 1 << Authed, when: always},
-	CapWithin:          {name: "WITHIN", places: 1 << Authed, when: always},
-	CapCondstore:       {name: "CONDSTORE", places: 1 << Authed, when: always},
-	CapQresync:         {name: "QRESYNC", places: 1 << Authed, when: always},
-	CapObjectid:        {name: "OBJECTID", places: 1 << Authed, when: always},
-	CapBinary:          {name: "BINARY", places: 1 << Authed, when: always},
-	CapPreview:         {name: "PREVIEW", places: 1 << Authed, when: always},
-	CapSavedate:        {name: "SAVEDATE", places: 1 << Authed, when: always},
-	CapUtf8Accept:      {name: "UTF8=ACCEPT", places: 1 << Authed, when: always},
-	CapCompressDeflate: {name: "COMPRESS=DEFLATE", places: 1 << Authed, when: whenPlain},
+	CapImap4rev1:        {name: "IMAP4rev1", places: 1<<Plain | 1<<Open | 1<<Authed, when: always, limited: false},
+	CapLiteralPlus:      {name: "LITERAL+", places: 1<<Plain | 1<<Open | 1<<Authed, when: always, limited: false},
+	CapSaslIr:           {name: "SASL-IR", places: 1<<Plain | 1<<Open, when: always, limited: false},
+	CapId:               {name: "ID", places: 1<<Plain | 1<<Open | 1<<Authed, when: always, limited: false},
+	CapEnable:           {name: "ENABLE", places: 1<<Plain | 1<<Open | 1<<Authed, when: always, limited: false},
+	CapStarttls:         {name: "STARTTLS", places: 1<<Plain | 1<<Open, when: whenTLS, limited: false},
+	CapLogindisabled:    {name: "LOGINDISABLED", places: 1 << Plain, when: always, limited: false},
+	CapAuthPlain:        {name: "AUTH=PLAIN", places: 1 << Open, when: always, limited: false},
+	CapIdle:             {name: "IDLE", places: 1 << Authed, when: always, limited: false},
+	CapNamespace:        {name: "NAMESPACE", places: 1 << Authed, when: always, limited: false},
+	CapChildren:         {name: "CHILDREN", places: 1 << Authed, when: always, limited: false},
+	CapListExtended:     {name: "LIST-EXTENDED", places: 1 << Authed, when: always, limited: false},
+	CapListStatus:       {name: "LIST-STATUS", places: 1 << Authed, when: always, limited: false},
+	CapStatusSize:       {name: "STATUS=SIZE", places: 1 << Authed, when: always, limited: false},
+	CapSpecialUse:       {name: "SPECIAL-USE", places: 1 << Authed, when: always, limited: false},
+	CapCreateSpecialUse: {name: "CREATE-SPECIAL-USE", places: 1 << Authed, when: always, limited: false},
+	CapUnselect:         {name: "UNSELECT", places: 1 << Authed, when: always, limited: false},
+	CapUidplus:          {name: "UIDPLUS", places: 1 << Authed, when: always, limited: false},
+	CapMove:             {name: "MOVE", places: 1 << Authed, when: always, limited: false},
+	CapReplace:          {name: "REPLACE", places: 1 << Authed, when: always, limited: false},
+	CapMultiappend:      {name: "MULTIAPPEND", places: 1 << Authed, when: always, limited: false},
+	CapAppendlimit:      {name: "APPENDLIMIT", places: 1 << Authed, when: always, limited: true},
+	CapEsearch:          {name: "ESEARCH", places: 1 << Authed, when: always, limited: false},
+	CapSearchres:        {name: "SEARCHRES", places: 1 << Authed, when: always, limited: false},
+	CapWithin:           {name: "WITHIN", places: 1 << Authed, when: always, limited: false},
+	CapCondstore:        {name: "CONDSTORE", places: 1 << Authed, when: always, limited: false},
+	CapQresync:          {name: "QRESYNC", places: 1 << Authed, when: always, limited: false},
+	CapObjectid:         {name: "OBJECTID", places: 1 << Authed, when: always, limited: false},
+	CapBinary:           {name: "BINARY", places: 1 << Authed, when: always, limited: false},
+	CapPreview:          {name: "PREVIEW", places: 1 << Authed, when: always, limited: false},
+	CapSavedate:         {name: "SAVEDATE", places: 1 << Authed, when: always, limited: false},
+	CapUtf8Accept:       {name: "UTF8=ACCEPT", places: 1 << Authed, when: always, limited: false},
+	CapCompressDeflate:  {name: "COMPRESS=DEFLATE", places: 1 << Authed, when: whenPlain, limited: false},
 }
 
 // params is what parameters need.
 var params = []param{
 	{command: Select, name: "QRESYNC", capability: CapQresync, enable: "QRESYNC"},
 	{command: Examine, name: "QRESYNC", capability: CapQresync, enable: "QRESYNC"},
+	{command: Create, name: "USE", capability: CapCreateSpecialUse, enable: ""},
+	{command: Status, name: "APPENDLIMIT", capability: CapAppendlimit, enable: ""},
+	{command: List, name: "APPENDLIMIT", capability: CapAppendlimit, enable: ""},
+	{command: Append, name: "MULTIAPPEND", capability: CapMultiappend, enable: ""},
+	{command: Append, name: "BINARY", capability: CapBinary, enable: ""},
+	{command: Append, name: "UTF8", capability: CapUtf8Accept, enable: "UTF8=ACCEPT"},
+	{command: Replace, name: "BINARY", capability: CapBinary, enable: ""},
+	{command: Replace, name: "UTF8", capability: CapUtf8Accept, enable: "UTF8=ACCEPT"},
+	{command: Store, name: "UNCHANGEDSINCE", capability: CapCondstore, enable: ""},
+	{command: UIDStore, name: "UNCHANGEDSINCE", capability: CapCondstore, enable: ""},
+	{command: UIDReplace, name: "BINARY", capability: CapBinary, enable: ""},
+	{command: UIDReplace, name: "UTF8", capability: CapUtf8Accept, enable: "UTF8=ACCEPT"},
 	{command: UIDFetch, name: "VANISHED", capability: CapQresync, enable: "QRESYNC"},
 }
 
@@ -395,11 +442,13 @@ type Handler[A, R any] interface {
 	Store(A) R
 	Copy(A) R
 	Move(A) R
+	Replace(A) R
 	UIDFetch(A) R
 	UIDStore(A) R
 	UIDSearch(A) R
 	UIDCopy(A) R
 	UIDMove(A) R
+	UIDReplace(A) R
 	UIDExpunge(A) R
 }
 
@@ -469,6 +518,8 @@ func Dispatch[A, R any](h Handler[A, R], c Command, a A) (r R) {
 		return h.Copy(a)
 	case Move:
 		return h.Move(a)
+	case Replace:
+		return h.Replace(a)
 	case UIDFetch:
 		return h.UIDFetch(a)
 	case UIDStore:
@@ -479,6 +530,8 @@ func Dispatch[A, R any](h Handler[A, R], c Command, a A) (r R) {
 		return h.UIDCopy(a)
 	case UIDMove:
 		return h.UIDMove(a)
+	case UIDReplace:
+		return h.UIDReplace(a)
 	case UIDExpunge:
 		return h.UIDExpunge(a)
 	}

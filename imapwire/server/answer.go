@@ -17,6 +17,8 @@ type answer struct {
 	code   string // the response code with its arguments, without brackets; may be empty
 	text   string
 	silent bool // no answer: the connection ends (conn.readErr)
+	// highest: with QRESYNC the mod-sequence is told up to which the client now knows everything (RFC 7162 section 3.2.7).
+	highest bool
 	// then runs on the main goroutine after the answer was sent: what changes how the connection itself works.
 	then func() error
 }

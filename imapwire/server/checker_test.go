@@ -104,19 +104,51 @@ func (c *checker) text() {
 
 func (c *checker) respText() {
 	if c.has("[") {
-		name := c.word()
-		if name == "UNKNOWN-CTE" || name == "READ-ONLY" || name == "CLOSED" || name == "COMPRESSIONACTIVE" {
-			c.want("]")
-		}
-		for c.b[c.p-1] != ']' {
-			if ch := c.peek(); ch < 0x20 || ch >= 0x7f {
-				c.fail("octet in a response code")
-			}
-			c.p++
-		}
-		c.want(" ")
+		c.code(c.word())
+		c.want("] ")
 	}
 	c.text()
+}
+
+// code takes what stands behind a response code's name.
+func (c *checker) code(name string) {
+	switch name {
+	case "APPENDUID":
+		c.want(" ")
+		c.positive()
+		c.want(" ")
+		c.set()
+	case "COPYUID":
+		c.want(" ")
+		c.positive()
+		c.want(" ")
+		c.set()
+		c.want(" ")
+		c.set()
+	case "MODIFIED":
+		c.want(" ")
+		c.set()
+	case "UIDVALIDITY", "UIDNEXT", "UNSEEN", "HIGHESTMODSEQ":
+		c.want(" ")
+		c.positive()
+	case "MAILBOXID":
+		c.want(" ")
+		c.list(func() { c.word() })
+	case "PERMANENTFLAGS":
+		c.want(" ")
+		c.list(func() {
+			if !c.has(`\*`) {
+				c.flag()
+			}
+		})
+	case "BADCHARSET":
+		c.want(" ")
+		c.list(c.astring)
+	case "CAPABILITY":
+		for c.has(" ") {
+			c.word()
+		}
+	}
 }
 
 func (c *checker) quoted() {
@@ -195,7 +227,13 @@ func (c *checker) list(f func()) {
 
 func (c *checker) flag() {
 	c.has(`\`)
-	c.word()
+	from := c.p
+	for ch := c.peek(); ch > ' ' && ch < 0x7f && !strings.ContainsRune(`(){%*"\]`, rune(ch)); ch = c.peek() {
+		c.p++
+	}
+	if c.p == from {
+		c.fail("want a flag")
+	}
 }
 
 // value takes a value of ENVELOPE or BODYSTRUCTURE: parentheses stand in them without a space between.
@@ -429,59 +467,4 @@ func (c *checker) untagged() {
 		c.fail("unknown response %q", name)
 	}
 	c.want("\r\n")
-}
-
-// possibleTags adds the first word of everything in input that may be a command, with every reading of synchronizing
-// literals: octets of a literal that does not wait are never a command. It returns false when there are too many ways
-// to read the input.
-func possibleTags(input []byte, tags map[string]bool, ways *int) bool {
-	for len(input) > 0 {
-		if *ways++; *ways > 200 {
-			return false
-		}
-		word, _, _ := bytes.Cut(input, []byte(" "))
-		word, _, _ = bytes.Cut(word, []byte("\n"))
-		tags[strings.TrimSuffix(string(word), "\r")] = true
-		line, _, _ := bytes.Cut(bytes.ToUpper(input), []byte("\n"))
-		next, forked := skipFrame(input, tags, ways)
-		if forked < 0 {
-			return false
-		}
-		input = next
-		if bytes.Contains(line, []byte("IDLE")) || bytes.Contains(line, []byte("AUTHENTICATE")) {
-			// The next line may be no command: then nothing in it announces a literal.
-			_, after, _ := bytes.Cut(input, []byte("\n"))
-			if !possibleTags(after, tags, ways) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// skipFrame returns what follows the frame at the beginning of input. forked is -1 when there are too many ways.
-func skipFrame(input []byte, tags map[string]bool, ways *int) (rest []byte, forked int) {
-	for {
-		line, after, found := bytes.Cut(input, []byte("\n"))
-		if !found {
-			return nil, 0
-		}
-		line = bytes.TrimSuffix(line, []byte("\r"))
-		open := bytes.LastIndexByte(line, '{')
-		if open < 0 || !bytes.HasSuffix(line, []byte("}")) {
-			return after, 0
-		}
-		digits, nonSync := strings.CutSuffix(string(line[open+1:len(line)-1]), "+")
-		n, err := strconv.ParseUint(digits, 10, 63)
-		if err != nil {
-			return after, 0
-		}
-		literal := after[min(n, uint64(len(after))):]
-		if !nonSync { // a synchronizing one: the server may have asked for it, or not
-			if !possibleTags(after, tags, ways) {
-				return nil, -1
-			}
-		}
-		input = literal
-	}
 }

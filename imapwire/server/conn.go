@@ -33,7 +33,9 @@ type conn struct {
 	rd    io.Reader // where commands come from: the socket, TLS over it, an inflater over that
 	tls   bool
 	fr    *syntax.Framer
-	began time.Time // when the frame in hand began; zero before its first octet
+	began time.Time // when the frame in hand began, or the last literalPace octets of its literal; zero before it
+	got   int       // octets since then
+	up    *upload   // the APPEND or REPLACE in hand
 
 	out output
 
@@ -131,6 +133,7 @@ func (c *conn) guard(f func()) {
 func (c *conn) close() {
 	defer c.cancel()
 	c.jobs.wait()
+	c.endUpload()
 	_ = c.out.flush()
 	if c.sel != nil {
 		c.sel.box.Close()
@@ -221,7 +224,9 @@ func (c *conn) capabilities() string {
 	default:
 		place = fsm.Plain
 	}
-	return fsm.Announce(place, c.srv.caps, !c.tls, c.out.z != nil)
+	return fsm.Announce(place, c.srv.caps, fsm.Offer{
+		TLS: !c.tls, Deflate: c.out.z != nil, AppendLimit: uint64(c.srv.opt.AppendLimit),
+	})
 }
 
 func (c *conn) greet() {

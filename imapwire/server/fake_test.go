@@ -25,6 +25,14 @@ type fake struct {
 	boxes map[string]*fakeBox
 	// openBody, when not nil, is called before a body is opened; tests let it wait or fail.
 	openBody func(ctx context.Context, uid mailbox.UID) error
+	// onStore, when not nil, is called before flags are stored.
+	onStore func(session.StoreRequest)
+	// refuse, when not nil, says what a change fails with; mu is held.
+	refuse  func(op string) error
+	discard bool // appended messages are not kept
+	// failAt, when above 0, makes storing a message fail after so many octets.
+	failAt  int64
+	appends int // Appends that are open
 }
 
 type fakeMessage struct {
@@ -313,6 +321,12 @@ func (m *fakeMailbox) message(uid mailbox.UID) *fakeMessage {
 }
 
 func (m *fakeMailbox) Fetch(ctx context.Context, seqs mailbox.Set, need session.Need, fn func(*session.Message) error) error {
+	m.box.store.mu.Lock()
+	deleted := m.box.deleted
+	m.box.store.mu.Unlock()
+	if deleted {
+		return fault.New(fault.NotFound, "fetch", "the mailbox is gone")
+	}
 	v := m.View()
 	for seq, row := range v.Rows(seqs) {
 		msg := m.message(row.UID)
@@ -360,7 +374,7 @@ func (m *fakeMailbox) Search(_ context.Context, q *search.Query) (mailbox.Set, m
 	for seq, row := range v.Rows(v.All()) {
 		msg := m.message(row.UID)
 		if msg == nil {
-			continue
+			msg = &fakeMessage{Row: row} // gone, but the client does not know
 		}
 		yes, err := p.Match(&search.Candidate{Row: row, Seq: seq, Recent: v.IsRecent(row.UID), Content: fakeContent{msg}})
 		if err != nil {

@@ -55,7 +55,11 @@ func (c *conn) fetch(j *job, uid bool) answer {
 	}
 	if len(seqs) > 0 {
 		f.scratch = c.srv.scratch.Get().(*scratch)
+		if f.marks && !box.ReadOnly() {
+			f.mark(box, v, seqs)
+		}
 		err := box.Fetch(c.ctx, seqs, f.need, f.message)
+		f.settle(box, v)
 		f.scratch.release(c.srv)
 		if err == nil {
 			err = f.failed
@@ -75,9 +79,12 @@ type fetcher struct {
 	need   session.Need
 	bytes  bool  // the raw message is needed
 	parts  bool  // the part index is needed
+	flags  bool  // FLAGS is among the items
 	modSeq bool  // MODSEQ is among the items
+	marks  bool  // an item sets \Seen
 	failed error // the first message that could not be had; the others are sent nevertheless
 
+	seen    seenMarks
 	scratch *scratch
 }
 
@@ -119,7 +126,10 @@ var fetchLabels = [...]string{
 
 func (f *fetcher) add(fi *syntax.FetchItem) {
 	it := item{FetchItem: fi, label: fetchLabels[fi.Kind], path: fi.Section.Part}
+	f.marks = f.marks || marks(fi)
 	switch fi.Kind {
+	case syntax.FetchFlags:
+		f.flags = true
 	case syntax.FetchModSeq:
 		f.modSeq = true
 	case syntax.FetchEmailID, syntax.FetchThreadID, syntax.FetchSaveDate:

@@ -76,6 +76,10 @@ func (f *fetcher) message(m *session.Message) error {
 	if err := f.values(m, raw); err != nil {
 		return f.missing(m, err)
 	}
+	marked := f.seen.marked(&m.Row)
+	if marked {
+		f.seen.shown = append(f.seen.shown, m.UID)
+	}
 	o := &f.c.out
 	o.begin()
 	defer o.end()
@@ -87,6 +91,15 @@ func (f *fetcher) message(m *session.Message) error {
 			o.text(" ")
 		}
 		f.write(m, raw, &f.items[i], &f.scratch.values[i])
+	}
+	if marked && !f.flags {
+		o.text(" ")
+		o.flags(m.Row, m.Recent)
+	}
+	if marked && !f.modSeq && f.c.enabled.has(extCondStore) {
+		o.text(" MODSEQ (")
+		o.number(uint64(m.ModSeq))
+		o.text(")")
 	}
 	o.text(")\r\n")
 	return o.failed

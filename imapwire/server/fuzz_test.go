@@ -43,6 +43,7 @@ var fuzzStates = []struct{ name, before string }{
 	{"selected", "p1 LOGIN u secret\r\np2 SELECT INBOX\r\n"},
 	{"idle", "p1 LOGIN u secret\r\np2 SELECT INBOX\r\np3 IDLE\r\n"},
 	{"everything enabled", "p1 LOGIN u secret\r\np2 ENABLE QRESYNC UTF8=ACCEPT\r\np3 SELECT INBOX\r\n"},
+	{"read-only", "p1 LOGIN u secret\r\np2 EXAMINE INBOX\r\n"},
 }
 
 const compressLine = "pz COMPRESS DEFLATE\r\n"
@@ -108,9 +109,10 @@ func FuzzServer(f *testing.F) {
 	store := newFake()
 	sampleMail(store)
 	store.deliver("INBOX", messages["odd"])
+	begin := store.copyOfBoxes()
 	var mu sync.Mutex
 	var caught any
-	s, err := New(Options{Sessions: store, MaxBad: 1000, OnPanic: func(v any) { mu.Lock(); caught = v; mu.Unlock() }})
+	s, err := New(Options{Sessions: store, MaxBad: 1000, AppendLimit: 10_000, OnPanic: func(v any) { mu.Lock(); caught = v; mu.Unlock() }})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -122,11 +124,15 @@ func FuzzServer(f *testing.F) {
 		if only != "" {
 			state = only[0] - '0'
 		}
+		store.restore(begin)
 		before := fuzzStates[int(state)%len(fuzzStates)].before
 		if !strings.Contains(before, "LOGIN") || strings.Contains(before, "IDLE") {
 			compress = false // COMPRESS would be refused, or taken for DONE
 		}
 		out := converse(t, s, before, input, compress)
+		if n := store.openAppends(); n != 0 {
+			t.Fatalf("%d uploads are open", n)
+		}
 		mu.Lock()
 		if caught != nil {
 			t.Fatalf("panic: %v", caught)

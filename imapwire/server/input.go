@@ -21,11 +21,9 @@ func (c *conn) fill(next bool) error {
 	for {
 		c.arm(c.readDeadline())
 		n, err := c.rd.Read(c.fr.Reserve())
+		c.received(n)
 		c.fr.Commit(n)
 		if n > 0 {
-			if c.began.IsZero() {
-				c.began = time.Now()
-			}
 			return nil
 		}
 		if err == nil {
@@ -36,6 +34,23 @@ func (c *conn) fill(next bool) error {
 			continue // not idle: an answer is on its way
 		}
 		return err
+	}
+}
+
+// literalPace is how much of a literal must arrive within one command's time: a long one takes its time, and a client
+// that sends almost nothing does not hold its connection for ever.
+const literalPace = 64 << 10
+
+// received counts octets against the time limits.
+func (c *conn) received(n int) {
+	switch {
+	case n == 0:
+	case c.began.IsZero():
+		c.began, c.got = time.Now(), n
+	default:
+		if c.got += n; c.got >= literalPace && c.fr.Remaining() > 0 {
+			c.began, c.got = time.Now(), 0
+		}
 	}
 }
 
@@ -97,6 +112,7 @@ func (c *conn) line() (line []byte, ok bool, err error) {
 // step takes one frame from the client and begins the command in it. It returns false when the connection ends.
 func (c *conn) step() bool {
 	c.began = time.Time{}
+	defer c.endUpload()
 	p := c.srv.parsed.Get().(*parsed)
 	refused, err := c.receive(p)
 	switch {
@@ -132,8 +148,13 @@ func (c *conn) receive(p *parsed) (*answer, error) {
 		}
 		switch ev {
 		case syntax.EventLiteral:
-			if refused = c.literal(p); refused != nil {
-				c.fr.Refuse()
+			if refused == nil {
+				if refused, err = c.literal(p); err != nil {
+					return nil, err
+				}
+			}
+			if refused != nil {
+				c.fr.Refuse() // where a message was begun, this changes nothing: its rest is dropped
 			}
 		case syntax.EventReject:
 			p.frame.CopyFrom(c.fr.Frame())
@@ -151,40 +172,42 @@ func (c *conn) receive(p *parsed) (*answer, error) {
 		case syntax.EventFrame:
 			p.frame.CopyFrom(c.fr.Frame())
 			c.fr.Release()
-			return nil, nil
+			if refused != nil {
+				p.cmd.Reset()
+				p.cmd.Tag = p.frame.Tag()
+			}
+			return refused, nil
 		}
 	}
 }
 
 // literal decides about a literal that a command announces: the state first, then the grammar, then the size, and only
-// then may it come (DESIGN section 6). It returns nil when the literal is welcome.
-func (c *conn) literal(p *parsed) *answer {
+// then may it come. It returns nil when the literal is welcome; a message has then been taken already. An error ends the
+// connection.
+func (c *conn) literal(p *parsed) (*answer, error) {
 	parser := syntax.Parser{Limits: c.fr.Limits()}
 	kind, err := parser.Probe(c.fr.Frame(), &p.cmd)
 	cmd := commandOf(p.cmd.Verb, p.cmd.UID)
 	if a := c.verdict(cmd); a != nil {
-		return a
+		return a, nil
 	}
 	if err != nil {
 		a := badSyntax(err)
-		return &a
+		return &a, nil
 	}
 	policy := cmd.Row().Literals
 	if policy == fsm.LiteralsNone || kind == syntax.LiteralAsData && policy != fsm.LiteralsStream {
 		a := bad("%s takes no such literal", cmd)
-		return &a
+		return &a, nil
 	}
 	if kind == syntax.LiteralAsData {
-		a := refuseWrite(cmd)
-		return &a
+		return c.takeMessage(cmd, p)
 	}
 	if !c.fr.Inline() {
-		return &answer{result: fsm.BAD, code: "TOOBIG", text: "Literal too large"}
+		return &answer{result: fsm.BAD, code: "TOOBIG", text: "Literal too large"}, nil
 	}
 	if !c.fr.Literal().NonSync {
-		c.out.begin()
-		c.out.text("+ Ready\r\n")
-		c.out.end()
+		c.goAhead()
 	}
-	return nil
+	return nil, nil
 }

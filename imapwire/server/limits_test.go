@@ -45,6 +45,8 @@ func TestTimeouts(t *testing.T) {
 		{"autologout in IDLE", func(o *Options) { o.IdleTimeout = short }, true, "a IDLE\r\n", "* BYE Autologout; idle for too long\r\n"},
 		{"half a line", func(o *Options) { o.CommandTimeout = short }, true, "a NOO", "* BYE Command took too long\r\n"},
 		{"a slow literal", func(o *Options) { o.CommandTimeout = short }, true, "a SELECT {5+}\r\nx", "* BYE Command took too long\r\n"},
+		{"a slow message", func(o *Options) { o.CommandTimeout = short }, true, "a APPEND INBOX {5000+}\r\nx", "* BYE Command took too long\r\n"},
+		{"a message that does not come", func(o *Options) { o.CommandTimeout = short }, true, "a APPEND INBOX {5000}\r\n", "* BYE Command took too long\r\n"},
 		{"no end of a refused literal", func(o *Options) { o.CommandTimeout = short }, true, "a APPEND x {5000+}\r\nx", "* BYE Command took too long\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

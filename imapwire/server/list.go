@@ -17,8 +17,10 @@ func (c *conn) List(j *job) answer {
 		SpecialUse: args.Select&syntax.ListSelectSpecialUse != 0,
 		Status:     args.Return&syntax.ListReturnStatus != 0,
 	}
-	if req.Status && !statusKnown(args.Status) {
-		return bad("Unknown STATUS item")
+	if args.Status&syntax.StatusAppendLimit != 0 {
+		if refused := c.param(j.cmd, "APPENDLIMIT"); refused != nil {
+			return *refused
+		}
 	}
 	return c.list(j, req, "LIST", args)
 }
@@ -119,13 +121,12 @@ func appendAttrs(dst []byte, b *session.Listed, subscribed bool) []byte {
 	return dst
 }
 
-// statusKnown says whether every item is one of a capability that is announced: APPENDLIMIT is not.
-func statusKnown(items syntax.StatusItems) bool { return items&syntax.StatusAppendLimit == 0 }
-
 // Status answers STATUS (RFC 9051 section 6.3.11).
 func (c *conn) Status(j *job) answer {
-	if !statusKnown(j.args.Status) {
-		return bad("Unknown STATUS item")
+	if j.args.Status&syntax.StatusAppendLimit != 0 {
+		if refused := c.param(j.cmd, "APPENDLIMIT"); refused != nil {
+			return *refused
+		}
 	}
 	name, refused := c.mailboxName(j.args.Mailbox)
 	if refused != nil {
@@ -167,6 +168,7 @@ func (c *conn) writeStatus(name string, st *session.Status, items syntax.StatusI
 	number(syntax.StatusDeleted, "DELETED ", uint64(st.Deleted))
 	number(syntax.StatusSize, "SIZE ", uint64(max(st.Size, 0)))
 	number(syntax.StatusHighestModSeq, "HIGHESTMODSEQ ", uint64(max(st.HighestModSeq, 1)))
+	number(syntax.StatusAppendLimit, "APPENDLIMIT ", uint64(c.srv.opt.AppendLimit))
 	if items&syntax.StatusMailboxID != 0 {
 		o.text(sep)
 		o.text("MAILBOXID (")

@@ -32,10 +32,13 @@ type Options struct {
 	MaxBad        int // BAD answers in a row before BYE; default 20
 
 	PreAuth, PostAuth *syntax.Limits // default syntax.PreAuth and syntax.PostAuth
+	// AppendLimit is the largest message that APPEND and REPLACE take, in octets; default 100 MiB. It takes the place of
+	// PostAuth's limits for streamed literals.
+	AppendLimit int64
 
 	LoginTimeout   time.Duration // from the connection to the end of login; default 1 minute
 	IdleTimeout    time.Duration // autologout (RFC 9051 section 5.4, at least 30 minutes); default 31 minutes
-	CommandTimeout time.Duration // from a command's first octet to its last; default 1 minute
+	CommandTimeout time.Duration // from a command's first octet to its last, and for each 64 KiB of a literal; default 1 minute
 	WriteTimeout   time.Duration // for a piece of an answer that the client does not take; default 2 minutes
 	KeepAlive      time.Duration // between "* OK Still here" while IDLE is silent; default 9 minutes; negative: never
 
@@ -88,10 +91,18 @@ func (o Options) complete() (Options, fsm.Set, error) {
 		l := syntax.PreAuth()
 		o.PreAuth = &l
 	}
-	if o.PostAuth == nil {
-		l := syntax.PostAuth()
-		o.PostAuth = &l
+	orDefault(&o.AppendLimit, 100<<20)
+	if o.AppendLimit < 0 {
+		return o, 0, errors.New("server options: AppendLimit is negative")
 	}
+	limits := syntax.PostAuth()
+	if o.PostAuth != nil {
+		limits = *o.PostAuth
+	}
+	limits.LiteralStream = o.AppendLimit
+	limits.LiteralNonSync = max(limits.LiteralNonSync, o.AppendLimit)
+	limits.Discard = max(limits.Discard, 4*o.AppendLimit) // what is too large by not too much is dropped
+	o.PostAuth = &limits
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -202,7 +202,7 @@ func TestBodiesFromFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := dial(t, ts.addr).login("INBOX")
-	if got := c.do("FETCH 1 BODY[1]"); !strings.HasPrefix(got[0], "x NO [CORRUPTION]") {
+	if got := c.do("FETCH 1 BODY.PEEK[1]"); !strings.HasPrefix(got[0], "x NO [CORRUPTION]") {
 		t.Errorf("the index does not fit the file: %q", got)
 	}
 }

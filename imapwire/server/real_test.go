@@ -69,6 +69,7 @@ func newRealStore(t testing.TB) *realStore {
 	}
 	return &realStore{box: box, service: session.New(session.Config{
 		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Blobs: blobs, Bus: bus, Clock: clock.System{},
+		Edits: db, Folders: db,
 	})}
 }
 

@@ -1,15 +1,21 @@
 package server
 
 import (
+	"slices"
 	"sync"
 	"time"
 
+	"imapped/domain/mailbox"
 	"imapped/imapwire/fsm"
 	"imapped/imapwire/syntax"
 )
 
-// maxJobs is how many commands of a connection may run at the same time.
-const maxJobs = 4
+// How many commands of a connection may run at the same time. Each FETCH may hold fragments and wait for the upstream;
+// a STORE holds little, and many of them are committed together.
+const (
+	maxJobs   = 4
+	maxStores = 32
+)
 
 // parsed is a frame and the command in it. It is pooled: the command is a view of the frame.
 type parsed struct {
@@ -34,7 +40,14 @@ type job struct {
 	beside    bool // runs beside the main goroutine, which sends what the others answer before it waits
 	begun     time.Time
 	pipelined bool // another command has been received already
+
+	// STORE's messages in the view as it is while it runs, and whether the client's set makes sense (conn.aim).
+	seqs  mailbox.Set
+	valid bool
 }
+
+// stores says whether the command is a STORE.
+func (j *job) stores() bool { return j.cmd == fsm.Store || j.cmd == fsm.UIDStore }
 
 // jobs is the commands of a connection that run.
 type jobs struct {
@@ -61,21 +74,34 @@ func (js *jobs) busy() bool {
 }
 
 // admit waits until j may run beside what runs, and counts it in.
-func (js *jobs) admit(j *job) {
+func (c *conn) admit(j *job) {
+	js := &c.jobs
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	js.more = true
-	for js.conflict(j) {
+	for js.conflict(j) || j.stores() && c.aim(j) {
 		js.free.Wait()
 	}
 	js.running, js.live, js.more = append(js.running, j), js.live+1, false
 }
 
+// aim finds out which messages a STORE is about, and says whether another one that runs is about one of them: they are
+// done in the order in which they came. jobs.mu is held, and nothing but STOREs runs. The view moves only when a command
+// ends that ran alone, so that what is found holds for as long as j runs.
+func (c *conn) aim(j *job) bool {
+	j.seqs, j.valid = c.resolve(c.sel.box.View(), j.args.Set, j.cmd == fsm.UIDStore)
+	return slices.ContainsFunc(c.jobs.running, func(r *job) bool { return len(r.seqs.Intersect(j.seqs)) > 0 })
+}
+
+// conflict says whether j must wait for any command of the kinds that run.
 func (js *jobs) conflict(j *job) bool {
 	for _, r := range js.running {
 		if j.alone || r.alone || fsm.Conflict(r.cmd, j.cmd) {
 			return true
 		}
+	}
+	if j.stores() {
+		return len(js.running) >= maxStores
 	}
 	return len(js.running) >= maxJobs
 }
@@ -93,7 +119,8 @@ func (js *jobs) remove(j *job) {
 	js.free.Broadcast()
 }
 
-// dispatch parses the frame in p and runs the command: FETCH and SEARCH, which may take long, beside the main goroutine.
+// dispatch parses the frame in p and runs the command: FETCH and SEARCH, which may take long, and STORE, of which many
+// are committed together, beside the main goroutine.
 func (c *conn) dispatch(p *parsed) {
 	if len(p.frame.Data) == 0 {
 		c.putParsed(p) // an empty line: some clients send one after a literal
@@ -122,8 +149,8 @@ func (c *conn) dispatch(p *parsed) {
 		return
 	}
 	long := j.cmd == fsm.Fetch || j.cmd == fsm.UIDFetch || j.cmd == fsm.Search || j.cmd == fsm.UIDSearch
-	j.alone, j.beside = long && usesSaved(j.args), long
-	c.jobs.admit(j)
+	j.alone, j.beside = long && usesSaved(j.args), long || j.stores()
+	c.admit(j)
 	if j.beside {
 		go c.run(j)
 		return
@@ -161,7 +188,7 @@ func (c *conn) run(j *job) {
 		switch {
 		case a.then != nil:
 			err = a.then()
-		case j.beside:
+		case j.beside && !(j.stores() && c.jobs.busy()): // the last of many STOREs sends the answers of all
 			err = c.out.flush()
 		}
 		if err != nil {
@@ -187,6 +214,9 @@ func (c *conn) finish(j *job, a *answer) {
 		// except by a command whose purpose that is.
 		more := j.pipelined || c.jobs.more
 		c.update(row.Has(fsm.MayExpunge) && (!more || row.Has(fsm.BreaksSeqs)), row.Has(fsm.BreaksSeqs))
+		if a.highest && c.enabled.has(extQResync) && !c.sel.dirty {
+			a.code = highestModSeq(c.sel.box.View())
+		}
 	}
 	if next := row.After(c.state, a.result); next != c.state {
 		c.state = next // only commands that run alone, and on the main goroutine, come here

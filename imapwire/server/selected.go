@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"imapped/app/session"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/imapwire/fsm"
 	"imapped/imapwire/syntax"
@@ -13,8 +14,12 @@ import (
 type selected struct {
 	box      session.Mailbox
 	dirty    bool        // there may be changes that could not be told yet; under jobs.mu
-	keywords []string    // as FLAGS named them last; under jobs.mu
+	keywords flag.Set    // as FLAGS named them last; under jobs.mu
 	saved    mailbox.Set // "$" (RFC 5182), as UIDs: who uses or sets it runs alone
+	deleted  bool        // by this connection, while nothing else ran: nothing is told of it any more
+	// told is what the client knows of messages' flags beyond the view, which cannot always move when the client
+	// changes something; under jobs.mu.
+	told map[mailbox.UID]known
 }
 
 // Select answers SELECT (RFC 9051 section 6.3.2).
@@ -22,12 +27,6 @@ func (c *conn) Select(j *job) answer { return c.open(j, false) }
 
 // Examine answers EXAMINE.
 func (c *conn) Examine(j *job) answer { return c.open(j, true) }
-
-// Close answers CLOSE: nothing is expunged, because mailboxes are open for reading only (RFC 9051 section 6.4.1).
-func (c *conn) Close(*job) answer {
-	c.deselect()
-	return ok("Close completed")
-}
 
 // Unselect answers UNSELECT.
 func (c *conn) Unselect(*job) answer {
@@ -74,7 +73,11 @@ func (c *conn) open(j *job, readOnly bool) answer {
 			return c.failure(j.cmd, err)
 		}
 	}
-	return okCode("READ-ONLY", j.cmd.String()+" completed")
+	code := "READ-WRITE"
+	if box.ReadOnly() {
+		code = "READ-ONLY"
+	}
+	return okCode(code, j.cmd.String()+" completed")
 }
 
 // writeSelected writes what SELECT tells of the mailbox.
@@ -82,8 +85,15 @@ func (c *conn) writeSelected(v *mailbox.View) {
 	o := &c.out
 	o.begin()
 	defer o.end()
-	c.writeFlags(v)
-	o.text("* OK [PERMANENTFLAGS ()] No flag can be changed\r\n* ")
+	c.sel.keywords = flag.Make(0, v.Keywords()...)
+	c.writeFlags()
+	if c.sel.box.ReadOnly() {
+		o.text("* OK [PERMANENTFLAGS ()] No flag can be changed\r\n* ")
+	} else {
+		o.text("* OK [PERMANENTFLAGS (")
+		c.writeFlagNames()
+		o.text(" \\*)] Flags can be changed\r\n* ")
+	}
 	o.number(uint64(v.Len()))
 	o.text(" EXISTS\r\n* ")
 	o.number(uint64(v.Recent()))
@@ -111,16 +121,15 @@ func (c *conn) writeSelected(v *mailbox.View) {
 	}
 }
 
-// writeFlags writes the FLAGS response: the system flags, and the keywords in use.
-func (c *conn) writeFlags(v *mailbox.View) {
-	c.sel.keywords = v.Keywords()
-	o := &c.out
-	o.text(`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft`)
-	for _, k := range c.sel.keywords {
-		o.text(" ")
-		o.text(k)
-	}
-	o.text(")\r\n")
+// writeFlags writes the FLAGS response: the system flags, and the keywords in use. The output is locked.
+func (c *conn) writeFlags() {
+	c.out.text("* FLAGS (")
+	c.writeFlagNames()
+	c.out.text(")\r\n")
+}
+
+func (c *conn) writeFlagNames() {
+	c.out.b = flag.FromStored(flag.AllSystem, c.sel.keywords.KeywordString()).Append(c.out.b)
 }
 
 // resync tells what happened since the client's state (RFC 7162 section 3.2.5): the UIDs that are gone, then the

@@ -17,7 +17,7 @@ type slowConn struct {
 	memConn
 	pieces   []string
 	pause    time.Duration
-	begun    bool
+	inside   bool // of a piece, or before the first one
 	deadline time.Time
 }
 
@@ -27,16 +27,16 @@ func (c *slowConn) Read(p []byte) (int, error) {
 	if len(c.pieces) == 0 {
 		return 0, io.EOF
 	}
-	if c.begun {
+	if !c.inside {
 		if left := time.Until(c.deadline); left < c.pause {
 			<-time.After(left)
 			return 0, os.ErrDeadlineExceeded
 		}
 		<-time.After(c.pause)
 	}
-	c.begun = true
 	n := copy(p, c.pieces[0])
-	if c.pieces[0] = c.pieces[0][n:]; c.pieces[0] == "" {
+	c.pieces[0] = c.pieces[0][n:]
+	if c.inside = c.pieces[0] != ""; !c.inside {
 		c.pieces = c.pieces[1:]
 	}
 	return n, nil
@@ -55,17 +55,25 @@ func TestCommandTimeIsEachCommandsOwn(t *testing.T) {
 	}{
 		{"every packet ends inside a command", cut, 40 * time.Second, "end OK"},
 		{"a command in three packets", []string{"x NO", "OP", "\r\n"}, 40 * time.Second, "* BYE Command took too long\r\n"},
+		{"a long message in pieces", append(append([]string{"x APPEND INBOX {1048576+}\r\n"},
+			slices.Repeat([]string{strings.Repeat("y", literalPace)}, 16)...), "\r\nend NOOP\r\n"), 40 * time.Second, "end OK"},
+		{"a refused one", append(append([]string{"x APPEND Nowhere {1048576+}\r\n"},
+			slices.Repeat([]string{strings.Repeat("y", literalPace)}, 16)...), "\r\nend NOOP\r\n"), 40 * time.Second, "end OK"},
+		{"a message almost without octets", append([]string{"x APPEND INBOX {1048576+}\r\n"},
+			slices.Repeat([]string{"y"}, 100)...), 20 * time.Second, "* BYE Command took too long\r\n"},
 		{"long IDLE", []string{"x IDLE\r\n", "DONE\r\nend NOOP\r\n"}, 25 * time.Minute, "end OK"},
 		{"long IDLE and half a DONE", []string{"x IDLE\r\n", "DO", "NE\r\n"}, 25 * time.Minute, "* BYE Command took too long\r\n"},
 		{"too long IDLE", []string{"x IDLE\r\n", "DONE\r\n"}, 32 * time.Minute, "* BYE Autologout; idle for too long\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, err := New(Options{Sessions: newFake()})
+				store := newFake()
+				store.box("INBOX")
+				s, err := New(Options{Sessions: store})
 				if err != nil {
 					t.Fatal(err)
 				}
-				m := &slowConn{memConn: memConn{in: bytes.NewReader(nil)}, pause: c.pause}
+				m := &slowConn{memConn: memConn{in: bytes.NewReader(nil)}, pause: c.pause, inside: true}
 				m.pieces = append([]string{"p LOGIN u secret\r\n"}, c.pieces...)
 				newConn(context.Background(), s, m, remoteIP(m), PlainMode).serve()
 				if got := m.out.String(); !strings.Contains(got, c.want) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"imapped/domain/fault"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 )
 
@@ -13,7 +14,7 @@ import (
 // nobody has hinted at a change. jobs.mu is held (or IDLE's watcher calls), and no other command runs.
 func (c *conn) update(expunge, look bool) {
 	sel := c.sel
-	if sel == nil {
+	if sel == nil || sel.deleted {
 		return
 	}
 	select {
@@ -38,6 +39,7 @@ func (c *conn) update(expunge, look bool) {
 	}
 	sel.dirty = !expunge
 	c.tell(&ch)
+	sel.forget(sel.box.View())
 }
 
 // tell sends what changed: what is gone, how many there are, what has other flags.
@@ -70,37 +72,16 @@ func (c *conn) tell(ch *mailbox.Changes) {
 	}
 	if len(ch.Flags) > 0 {
 		v := c.sel.box.View()
-		if !slices.Equal(v.Keywords(), c.sel.keywords) {
-			o.begin()
-			c.writeFlags(v)
-			o.end()
-		}
-		c.writeChanged(v, ch.Flags)
+		c.announce(flag.Make(0, v.Keywords()...))
+		c.writeChanged(v, c.sel.news(v, ch.Flags))
 	}
 }
 
 // writeChanged writes a FETCH response with the flags of each message.
 func (c *conn) writeChanged(v *mailbox.View, seqs mailbox.Set) {
-	o := &c.out
-	uid, modSeq := c.enabled.has(extQResync), c.enabled.has(extCondStore)
+	items := flagItems{uid: c.enabled.has(extQResync), flags: true, modSeq: c.enabled.has(extCondStore)}
 	for seq, row := range v.Rows(seqs) {
-		o.begin()
-		o.text("* ")
-		o.number(uint64(seq))
-		o.text(" FETCH (")
-		if uid {
-			o.text("UID ")
-			o.number(uint64(row.UID))
-			o.text(" ")
-		}
-		o.flags(row, v.IsRecent(row.UID))
-		if modSeq {
-			o.text(" MODSEQ (")
-			o.number(uint64(max(row.ModSeq, 1)))
-			o.text(")")
-		}
-		o.text(")\r\n")
-		o.end()
+		c.writeFetch(seq, row, v.IsRecent(row.UID), items)
 	}
 }
 

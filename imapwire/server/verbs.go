@@ -21,6 +21,8 @@ func commandOf(v syntax.Verb, uid bool) fsm.Command {
 			return fsm.UIDMove
 		case syntax.VerbExpunge:
 			return fsm.UIDExpunge
+		case syntax.VerbReplace:
+			return fsm.UIDReplace
 		}
 		return fsm.Unknown
 	}
@@ -30,7 +32,7 @@ func commandOf(v syntax.Verb, uid bool) fsm.Command {
 	return fsm.Unknown
 }
 
-// plainCommands maps the verbs without UID. REPLACE is not a command of this server.
+// plainCommands maps the verbs without UID.
 var plainCommands = [...]fsm.Command{
 	syntax.VerbCapability: fsm.Capability, syntax.VerbNoop: fsm.Noop, syntax.VerbLogout: fsm.Logout,
 	syntax.VerbStartTLS: fsm.StartTLS, syntax.VerbAuthenticate: fsm.Authenticate, syntax.VerbLogin: fsm.Login,
@@ -42,5 +44,5 @@ var plainCommands = [...]fsm.Command{
 	syntax.VerbIdle: fsm.Idle, syntax.VerbCheck: fsm.Check, syntax.VerbClose: fsm.Close,
 	syntax.VerbUnselect: fsm.Unselect, syntax.VerbExpunge: fsm.Expunge, syntax.VerbSearch: fsm.Search,
 	syntax.VerbFetch: fsm.Fetch, syntax.VerbStore: fsm.Store, syntax.VerbCopy: fsm.Copy, syntax.VerbMove: fsm.Move,
-	syntax.VerbReplace: fsm.Unknown,
+	syntax.VerbReplace: fsm.Replace,
 }

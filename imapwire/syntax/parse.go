@@ -33,7 +33,7 @@ func (p *Parser) Parse(f *Frame, c *Command) error {
 
 // Probe reads a command up to its last literal, which has been announced but not decided on (EventLiteral): would the
 // grammar take a literal there, and which kind? c holds what stands before it, until the framer's buffer moves
-// (Framer.Reserve).
+// (Framer.Reserve); with LiteralAsData the last of c.Append describes the message that was announced.
 func (p *Parser) Probe(f *Frame, c *Command) (LiteralVerdict, error) {
 	cur := cursor{b: f.Data, lits: f.Lits, lim: &p.Limits, c: c, probing: true}
 	cur.command()

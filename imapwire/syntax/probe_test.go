@@ -69,13 +69,17 @@ func TestProbe(t *testing.T) {
 // What stands before the literal is known when the decision is made.
 func TestProbeGivesArguments(t *testing.T) {
 	p := &Parser{Limits: PostAuth()}
-	f := announce(t, "a7 APPEND Drafts (\\Draft) {100}\r\n")
+	f := announce(t, "a7 APPEND Drafts {1}\r\nx (\\Draft) \" 7-Jul-1996 02:44:25 -0700\" UTF8 (~{100+}\r\n")
 	var c Command
 	if v, err := p.Probe(f.Frame(), &c); v != LiteralAsData || err != nil {
 		t.Fatal(v, err)
 	}
-	if string(c.Tag) != "a7" || c.Verb != VerbAppend || c.Mailbox.Text() != "Drafts" {
-		t.Errorf("%+v", c)
+	if string(c.Tag) != "a7" || c.Verb != VerbAppend || c.Mailbox.Text() != "Drafts" || len(c.Append) != 2 {
+		t.Fatalf("%+v", c)
+	}
+	if m := c.Append[1]; len(m.Flags) != 1 || m.Flags[0].Bits != FlagDraft || !m.HasDate || m.Date.Year != 1996 || !m.UTF8 ||
+		!m.Binary || m.Size != 100 || m.Lit != 1 || m.Mode != LiteralPending {
+		t.Errorf("%+v", m)
 	}
 }
 

@@ -129,6 +129,7 @@ const (
 	CodeUnavailable
 	CodeUnknownCTE
 	CodeUnseen
+	CodeUseAttr
 )
 
 var codeNames = [...]string{
@@ -143,7 +144,7 @@ var codeNames = [...]string{
 	CodeReadOnly: "READ-ONLY", CodeReadWrite: "READ-WRITE", CodeServerBug: "SERVERBUG", CodeThrottled: "THROTTLED",
 	CodeTooBig: "TOOBIG", CodeTryCreate: "TRYCREATE", CodeUIDNext: "UIDNEXT", CodeUIDNotSticky: "UIDNOTSTICKY",
 	CodeUIDValidity: "UIDVALIDITY", CodeUnavailable: "UNAVAILABLE", CodeUnknownCTE: "UNKNOWN-CTE",
-	CodeUnseen: "UNSEEN",
+	CodeUnseen: "UNSEEN", CodeUseAttr: "USEATTR",
 }
 
 // codeID returns the code with the name, in any case.

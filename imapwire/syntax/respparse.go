@@ -364,6 +364,7 @@ scan:
 			c.Source = in.set(c.Source)
 			in.sp()
 			c.Dest = in.set(c.Dest)
+			ok = !in.back // which message is which would be a guess
 		}
 	case CodeUIDNext, CodeUIDValidity, CodeUnseen:
 		c.Num, ok = in.number(math.MaxUint32)

@@ -8,6 +8,7 @@ type respScan struct {
 	b     []byte
 	i     int
 	bad   bool
+	back  bool      // a range was written backwards
 	off   int       // of b in the frame
 	lits  []Literal // those of the frame that may still come, in order
 	arena *[]byte   // where strings with escapes are unescaped to; growing it leaves older views as they are
@@ -270,6 +271,7 @@ func (s *respScan) set(dst []Range) []Range {
 			s.word()
 			return dst
 		}
+		s.back = s.back || last < first
 		dst = appendRange(dst, min(first, last), max(first, last))
 		if !s.take(',') {
 			if !s.end() && !blank(s.peek()) && s.peek() != ')' && s.peek() != ']' {

@@ -129,9 +129,13 @@ type Mirror interface {
 	// Upstream.Name.
 	Mirrored(ctx context.Context, acc account.ID) ([]Mirrored, error)
 	// SaveMailbox creates (ID 0) or changes a mailbox: Name, Attrs, Subscribed and Upstream are written, the rest is
-	// the store's own. A change of Name is a rename and keeps everything. It returns the mailbox as it is now.
+	// the store's own. A change of Name is a rename and keeps everything. It returns the mailbox as it is now. What a client
+	// changed and the queue still holds stays as it is: the Name while a Rename of the mailbox or of one above it is
+	// outstanding, and of a mailbox that is Deleting; Subscribed while a Subscribe or Unsubscribe is.
 	SaveMailbox(ctx context.Context, f Fence, m Mirrored) (Mirrored, error)
-	// RemoveMailbox removes a mailbox and its messages. Its name may be used again, with a higher UIDVALIDITY.
+	// RemoveMailbox removes a mailbox, its messages and their mutations, because the upstream has lost it. Its name may be
+	// used again, with a higher UIDVALIDITY. Where messages wait to be placed into it, it stays with those alone and an
+	// empty Upstream (no Upstream.Name), so that it is made again: nothing is lost that was never there.
 	RemoveMailbox(ctx context.Context, f Fence, id mailbox.ID) error
 	// UpstreamRows calls fn for each message in the order of local UIDs, read at one moment. fn must not wait for a
 	// network and must not call the store, which may hold a connection meanwhile.
@@ -179,27 +183,45 @@ type Mirrored struct {
 	mailbox.Info
 	Upstream Upstream
 	Bodies   uint32 // messages whose body is stored
+	// Bound is how many of the upstream's messages are known here: those with an upstream UID, departed ones included.
+	Bound uint32
+	// Deleting says that a client deleted the mailbox and the upstream has not lost it yet. Its Name is what it was.
+	Deleting bool
+	// Uncertain says that a placement into the mailbox is Sent: what is new upstream may be its result, and must not be
+	// taken in before that is found out.
+	Uncertain bool
 }
 
-// UpstreamRow is a message as the planner compares it.
+// UpstreamRow is a message as the planner compares it: one that is here, or one that departed, which the upstream has,
+// or may have, and a client removed here.
 type UpstreamRow struct {
 	UID      mailbox.UID
 	Upstream uint32 // the upstream's UID; 0: not there (yet)
 	Flags    flag.Set
 	Email    mailbox.ObjectID
 	HasBody  bool
+	Departed bool // not here any more
+	Placing  bool // its placement is outstanding (in any state), and it may be there already: Upstream is 0
 }
 
-// Update is a change of one mailbox, in this order: Reset, Rebind, Expunge, Flags, New.
+// Update is a change of one mailbox, in this order: Reset, Rebind, Expunge, Flags, New. It is what the upstream says;
+// the account's mutation queue is applied over it (Edits).
 type Update struct {
-	Mailbox    mailbox.ID
-	Now        time.Time
-	Reset      bool         // forget all upstream UIDs of the mailbox
-	Rebind     []Rebind     // give existing messages their upstream UIDs; not a change that clients see
-	Expunge    mailbox.Set  // local UIDs; leaves tombstones; those that are gone already are skipped
-	Flags      []FlagChange // those that change nothing are skipped
-	New        []NewMessage // get UIDs in this order; an upstream UID that is known already is skipped
-	Checkpoint *Checkpoint  // written when not nil
+	Mailbox mailbox.ID
+	Now     time.Time
+	Reset   bool     // forget all upstream UIDs of the mailbox, those of departed rows too
+	Rebind  []Rebind // give existing messages, and departed ones, their upstream UIDs; not a change that clients see
+	// Expunge is local UIDs that the upstream has lost. It leaves tombstones; those that are gone already are skipped, but
+	// for departed ones, which are forgotten together with their Expunge. Their Flags mutations go; a Copy or Move from
+	// them stays, and will be uploaded. Messages that are Placing are skipped: what has not come cannot be lost.
+	Expunge mailbox.Set
+	// Flags are the upstream's: a message gets them with its Flags mutations applied in order. Those that change nothing,
+	// and those of departed messages, are skipped.
+	Flags []FlagChange
+	// New get UIDs in this order; an upstream UID that is known already, departed or not, is skipped, and so is everything
+	// in a mailbox that is being deleted.
+	New        []NewMessage
+	Checkpoint *Checkpoint // written when not nil
 }
 
 // Rebind gives the message with the local UID an upstream UID, if the message exists. All messages of an Update's
@@ -234,6 +256,7 @@ type NewMessage struct {
 
 // Applied is what Apply did.
 type Applied struct {
+	Mailbox mailbox.ID     // which it was
 	ModSeq  mailbox.ModSeq // the mailbox's HIGHESTMODSEQ now
 	Changed bool           // whether clients see a change
 	UIDs    []mailbox.UID  // one for each of New, in order; 0 where it was skipped

@@ -10,6 +10,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -64,6 +65,7 @@ type Refusal struct {
 	Status string        // "NO", "BAD" or "BYE"
 	Code   string        // the response code's name in upper case, for example "UNAVAILABLE"; empty without one
 	Text   string        // the server's text, made printable and bounded
+	Vague  bool          // nothing in it says whether waiting helps: that its kind is Unavailable is a guess
 	Retry  time.Duration // how long the server asked to wait, or a default where it only said that it throttles; else 0
 }
 
@@ -96,6 +98,10 @@ type Server struct {
 	UTF8       bool          // UTF8=ACCEPT is enabled: names are UTF-8
 	NoExamine  bool          // EXAMINE is not to be relied upon: use SELECT
 	PollBy     time.Duration // how often to look when there is no push; 0: the caller's choice
+
+	LiteralPlus      bool
+	CreateSpecialUse bool
+	AppendLimit      int64 // octets of one message (RFC 7889); 0: not said, or different from mailbox to mailbox
 }
 
 // Conn is a logged-in connection. Do may be called from several goroutines: commands are sent in the order of the
@@ -106,7 +112,8 @@ type Conn interface {
 	// only when the connection is lost (then it is lost for good); a refusal is in the command's Err. Callbacks run
 	// one at a time, in the order of the answers, and must not call Do. When ctx ends first, Do returns its error, also
 	// as the Err of every command that was not answered, runs no further callback of them, and the connection lives:
-	// what the server still answers is dropped, and the connection is closed only if that takes long.
+	// what the server still answers is dropped, and the connection is closed only if that takes long, or while the octets
+	// of an Append are being sent.
 	Do(ctx context.Context, cmds ...Command) error
 	// Idle waits for news of the selected mailbox: with IDLE, re-issued in time, until ctx is done or fn returns
 	// false, and then returns nil with the connection ready for commands. Without IDLE it fails with fault.Invalid.
@@ -148,6 +155,18 @@ type Command interface{ Result() *Outcome }
 // Outcome is what every command has after Do.
 type Outcome struct {
 	Err error // nil after OK; a *Refusal (its kind through fault) after NO or BAD; else the connection's end
+	// Sent is false only when no octet of the command has reached the server: then it certainly was not carried out.
+	Sent bool
+}
+
+// Uncertain says that the command failed and may have been carried out, wholly or in part: it was sent, and was not
+// answered by NO or BAD.
+func (o *Outcome) Uncertain() bool {
+	if o.Err == nil || !o.Sent {
+		return false
+	}
+	var r *Refusal
+	return !errors.As(o.Err, &r) || r.Status == "BYE"
 }
 
 // Result returns the outcome itself, so that every command is a Command.

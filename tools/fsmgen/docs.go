@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -109,43 +110,43 @@ func docs(t *table) []byte {
 		p("| %s | %s | %s |", a.name, a.with, a.rfc)
 	}
 
-	p("\n## Capabilities\n\n| capability | before login, login refused | before login | after login | condition | reference |")
-	p("|---|---|---|---|---|---|")
+	p("\n## Capabilities\n\n| capability | before login, login refused | before login | after login | condition | value | reference |")
+	p("|---|---|---|---|---|---|---|")
 	for _, c := range t.capabilities {
-		p("| %s | %s | %s | %s | %s | %s |", c.name, yesNo(c.plain), yesNo(c.open), yesNo(c.authed), dash(c.when), c.rfc)
+		p("| %s | %s | %s | %s | %s | %s | %s |", c.name, yesNo(c.plain), yesNo(c.open), yesNo(c.authed), dash(c.when),
+			dash(c.value), c.rfc)
 	}
 
 	p("\n## Pipelining\n")
 	p("Two commands of one connection may overlap where the cell is empty. Else: **b** one of them is a barrier, **w** one")
 	p("changes mail, **m** one ends the mailbox's selection, **n** one renumbers messages, **a** their answers could not be")
-	p("told apart.\n")
-	var head, rule strings.Builder
+	p("told apart. Two commands that change mail and overlap wait for each other where they are about the same message.\n")
+	var some, alone []command
 	for _, c := range t.commands {
-		if !c.barrier && !c.writes {
-			fmt.Fprintf(&head, " %s |", c.name)
-			rule.WriteString("---|")
+		if slices.ContainsFunc(t.commands, func(o command) bool { return conflict(c, o) == "" }) {
+			some = append(some, c)
+		} else {
+			alone = append(alone, c)
 		}
 	}
+	var head, rule strings.Builder
+	for _, c := range some {
+		fmt.Fprintf(&head, " %s |", c.name)
+		rule.WriteString("---|")
+	}
 	p("| |%s\n|---|%s", head.String(), rule.String())
-	for _, a := range t.commands {
-		if a.barrier || a.writes {
-			continue
-		}
+	for _, a := range some {
 		var line strings.Builder
-		for _, b := range t.commands {
-			if !b.barrier && !b.writes {
-				line.WriteString(" " + letter(conflict(a, b)) + " |")
-			}
+		for _, b := range some {
+			line.WriteString(" " + letter(conflict(a, b)) + " |")
 		}
 		p("| %s |%s", a.name, line.String())
 	}
-	var alone []string
-	for _, c := range t.commands {
-		if c.barrier || c.writes {
-			alone = append(alone, c.name)
-		}
+	var names []string
+	for _, c := range alone {
+		names = append(names, c.name)
 	}
-	p("\nAlways alone: %s.", strings.Join(alone, ", "))
+	p("\nAlways alone: %s.", strings.Join(names, ", "))
 	return w.Bytes()
 }
 

@@ -75,7 +75,8 @@ func goCode(t *table) ([]byte, error) {
 
 	p("// capRows is the capabilities in the order of their announcement.\nvar capRows = [Caps]capRow{")
 	for _, c := range t.capabilities {
-		p("\t%s: {name: %q, places: %s, when: %s},", capIdent(c.name), c.name, places(c), when(c.when))
+		p("\t%s: {name: %q, places: %s, when: %s, limited: %t},", capIdent(c.name), c.name, places(c), when(c.when),
+			c.value == "append-limit")
 	}
 	p("}\n")
 

@@ -35,7 +35,7 @@ type parameter struct{ command, name, capability, enable, rfc string }
 type capability struct {
 	name                string
 	plain, open, authed bool
-	when, rfc           string
+	when, value, rfc    string
 }
 
 // absent is one row of [absent].
@@ -54,7 +54,7 @@ var columns = map[string][]string{
 	"commands": {"name", "states", "tls", "capability", "enable", "writes", "uses-seqs", "breaks-seqs", "breaks-mailbox",
 		"barrier", "expunge", "literals", "answers", "ok", "no", "bad", "rfc"},
 	"parameters":   {"command", "parameter", "capability", "enable", "rfc"},
-	"capabilities": {"capability", "plain", "open", "authed", "when", "rfc"},
+	"capabilities": {"capability", "plain", "open", "authed", "when", "value", "rfc"},
 	"absent":       {"command", "rfc", "with"},
 }
 
@@ -145,7 +145,7 @@ func (t *table) add(section string, cells []string) error {
 		t.parameters = append(t.parameters, parameter{r.text(), r.text(), r.text(), r.text(), r.text()})
 	case "capabilities":
 		t.capabilities = append(t.capabilities, capability{r.text(), r.yes(), r.yes(), r.yes(),
-			r.oneOf("", "tls-offered", "no-deflate"), r.text()})
+			r.oneOf("", "tls-offered", "no-deflate"), r.oneOf("", "append-limit"), r.text()})
 	case "absent":
 		t.absent = append(t.absent, absent{r.text(), r.text(), r.text()})
 	}
@@ -238,6 +238,9 @@ func conflict(a, b command) string {
 	case either(func(c command) bool { return c.barrier }):
 		return "barrier"
 	case either(func(c command) bool { return c.writes }):
+		if base(a) == base(b) && a.answers == "keyed" {
+			return ""
+		}
 		return "writes"
 	case a.touchesMailbox() && b.touchesMailbox() && either(func(c command) bool { return c.breaksMailbox }):
 		return "mailbox"

@@ -40,6 +40,8 @@ import (
 //	! wait name   waits until the test calls Signal(name)
 //	! tls         does a TLS handshake
 //	! big n c     sends n octets c
+//	! take n      reads n octets, whatever they are
+//	! expect n c  reads n octets, each of which must be c
 //	! may-end     from here on the client may close
 //
 // In S lines a word that is a tag's name is replaced by the client's tag, as the first word and as "name". \xNN, \r, \n
@@ -261,10 +263,31 @@ func (p *player) direct(words []string) error {
 				return fmt.Errorf("%w: %w", errClosed, err)
 			}
 		}
+	case "take":
+		if _, err := io.CopyN(io.Discard, p.r, int64(number(1))); err != nil {
+			return fmt.Errorf("%w: %w", errClosed, err)
+		}
+	case "expect":
+		return p.expect(number(1), words[2][0])
 	case "may-end":
 		p.mayEnd = true
 	default:
 		return fmt.Errorf("unknown directive %q", words[0])
+	}
+	return nil
+}
+
+// expect reads n octets c.
+func (p *player) expect(n int, c byte) error {
+	buf := make([]byte, 32<<10)
+	for left := n; left > 0; {
+		got, err := p.r.Read(buf[:min(left, len(buf))])
+		if i := bytes.IndexFunc(buf[:got], func(r rune) bool { return r != rune(c) }); i >= 0 {
+			return fmt.Errorf("octet %d is %q", n-left+i, buf[i])
+		}
+		if left -= got; err != nil {
+			return fmt.Errorf("%w: %w", errClosed, err)
+		}
 	}
 	return nil
 }

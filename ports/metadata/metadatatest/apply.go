@@ -17,7 +17,7 @@ func testApplyNew(t *testing.T, h Harness) {
 	content := body(0, 0, 77, 5) // mailbox and UID are the store's to fill in, its size is the true one
 	msgs[2].Content = &content
 	done := f.apply(f.inbox, metadata.Update{New: msgs})
-	equal(t, "Applied", done, metadata.Applied{ModSeq: 2, Changed: true, UIDs: []mailbox.UID{1, 2, 3}})
+	equal(t, "Applied", done, metadata.Applied{Mailbox: f.inbox, ModSeq: 2, Changed: true, UIDs: []mailbox.UID{1, 2, 3}})
 
 	row := func(uid mailbox.UID, flags flag.Set, size int64, n uint32) mailbox.Row {
 		return mailbox.Row{UID: uid, ModSeq: 2, Flags: flags, Size: size, Date: 1_700_000_000 + int64(n), Zone: -90}
@@ -42,7 +42,7 @@ func testApplyNew(t *testing.T, h Harness) {
 	equal(t, "UIDs", f.add(f.inbox, 0, 0), []mailbox.UID{4, 5})
 	// Other mailboxes count for themselves.
 	equal(t, "UIDs of another mailbox", f.add(f.create("B"), 10, 11), []mailbox.UID{1, 2})
-	equal(t, "an empty update", f.apply(f.inbox, metadata.Update{}), metadata.Applied{ModSeq: 3})
+	equal(t, "an empty update", f.apply(f.inbox, metadata.Update{}), metadata.Applied{Mailbox: f.inbox, ModSeq: 3})
 }
 
 func testApplyKnown(t *testing.T, h Harness) {
@@ -53,7 +53,7 @@ func testApplyKnown(t *testing.T, h Harness) {
 	done := f.apply(f.inbox, metadata.Update{New: msgs})
 	equal(t, "UIDs", done.UIDs, []mailbox.UID{0, 3, 0, 0, 4})
 	again := f.apply(f.inbox, metadata.Update{New: msgs})
-	equal(t, "Applied again", again, metadata.Applied{ModSeq: done.ModSeq, UIDs: make([]mailbox.UID, 5)})
+	equal(t, "Applied again", again, metadata.Applied{Mailbox: f.inbox, ModSeq: done.ModSeq, UIDs: make([]mailbox.UID, 5)})
 	equal(t, "messages", len(f.changes(f.inbox, 0).Rows), 4)
 
 	// The upstream may use a UID again once its message is gone (FIELD: UIDVALIDITY 0).
@@ -70,7 +70,7 @@ func testApplyFlags(t *testing.T, h Harness) {
 	}
 	done := set(metadata.FlagChange{UID: 2, Flags: work}, metadata.FlagChange{UID: 3, Flags: seen},
 		metadata.FlagChange{UID: 77, Flags: seen})
-	equal(t, "Applied", done, metadata.Applied{ModSeq: 3, Changed: true})
+	equal(t, "Applied", done, metadata.Applied{Mailbox: f.inbox, ModSeq: 3, Changed: true})
 	d := f.changes(f.inbox, 2)
 	equal(t, "changed messages", len(d.Rows), 2)
 	equal(t, "flags", d.Rows[0].Flags, work)
@@ -81,11 +81,11 @@ func testApplyFlags(t *testing.T, h Harness) {
 	// What is so already is no change, also when a keyword is spelled otherwise.
 	spelled := flag.Make(flag.Deleted|flag.Seen, "LATER", "$work")
 	equal(t, "no change", set(metadata.FlagChange{UID: 2, Flags: spelled}, metadata.FlagChange{UID: 1}),
-		metadata.Applied{ModSeq: 3})
+		metadata.Applied{Mailbox: f.inbox, ModSeq: 3})
 	// Of several changes of one message the last counts; back and forth is no change.
 	equal(t, "no change", set(metadata.FlagChange{UID: 1, Flags: seen}, metadata.FlagChange{UID: 1}),
-		metadata.Applied{ModSeq: 3})
-	equal(t, "no message", set(metadata.FlagChange{UID: 77, Flags: seen}), metadata.Applied{ModSeq: 3})
+		metadata.Applied{Mailbox: f.inbox, ModSeq: 3})
+	equal(t, "no message", set(metadata.FlagChange{UID: 77, Flags: seen}), metadata.Applied{Mailbox: f.inbox, ModSeq: 3})
 	equal(t, "nothing", f.changes(f.inbox, 3), mailbox.Delta{ModSeq: 3, UIDNext: 4})
 
 	set(metadata.FlagChange{UID: 2})
@@ -102,9 +102,9 @@ func testApplyExpunge(t *testing.T, h Harness) {
 		t.Helper()
 		equal(t, "Applied", f.apply(f.inbox, metadata.Update{Expunge: ranges}), want)
 	}
-	expunge(metadata.Applied{ModSeq: 3, Changed: true}, mailbox.Range{First: 2, Last: 3}, mailbox.Range{First: 5, Last: 5})
-	expunge(metadata.Applied{ModSeq: 3}, mailbox.Range{First: 2, Last: 3}, mailbox.Range{First: 100, Last: 1<<32 - 1})
-	expunge(metadata.Applied{ModSeq: 4, Changed: true}, mailbox.Range{First: 1, Last: 5})
+	expunge(metadata.Applied{Mailbox: f.inbox, ModSeq: 3, Changed: true}, mailbox.Range{First: 2, Last: 3}, mailbox.Range{First: 5, Last: 5})
+	expunge(metadata.Applied{Mailbox: f.inbox, ModSeq: 3}, mailbox.Range{First: 2, Last: 3}, mailbox.Range{First: 100, Last: 1<<32 - 1})
+	expunge(metadata.Applied{Mailbox: f.inbox, ModSeq: 4, Changed: true}, mailbox.Range{First: 1, Last: 5})
 
 	d := f.changes(f.inbox, 2)
 	equal(t, "expunged after 2", d.Expunged.String(), "1:5")
@@ -120,7 +120,7 @@ func testApplyExpunge(t *testing.T, h Harness) {
 	equal(t, "bodies", mirrored[0].Bodies, uint32(1))
 
 	// The last message goes: its UID is not used again.
-	expunge(metadata.Applied{ModSeq: 5, Changed: true}, everyUID...)
+	expunge(metadata.Applied{Mailbox: f.inbox, ModSeq: 5, Changed: true}, everyUID...)
 	equal(t, "UIDs", f.add(f.inbox, 7), []mailbox.UID{7})
 }
 
@@ -138,7 +138,7 @@ func testApplyRebind(t *testing.T, h Harness) {
 	}
 	quiet := func(u metadata.Update) {
 		t.Helper()
-		equal(t, "Applied", f.apply(f.inbox, u), metadata.Applied{ModSeq: seq})
+		equal(t, "Applied", f.apply(f.inbox, u), metadata.Applied{Mailbox: f.inbox, ModSeq: seq})
 	}
 	quiet(metadata.Update{Rebind: []metadata.Rebind{{UID: 1, Upstream: 20}, {UID: 2, Upstream: 10}, {UID: 9, Upstream: 9}}})
 	upstream(20, 10, 30)
@@ -164,7 +164,7 @@ func testApplyOrder(t *testing.T, h Harness) {
 		Flags:   []metadata.FlagChange{{UID: 2, Flags: seen}, {UID: 3, Flags: seen}},
 		New:     []metadata.NewMessage{sample(1), sample(2), sample(10)},
 	})
-	equal(t, "Applied", done, metadata.Applied{ModSeq: 3, Changed: true, UIDs: []mailbox.UID{0, 4, 5}})
+	equal(t, "Applied", done, metadata.Applied{Mailbox: f.inbox, ModSeq: 3, Changed: true, UIDs: []mailbox.UID{0, 4, 5}})
 	d := f.changes(f.inbox, 2)
 	equal(t, "expunged", d.Expunged.String(), "2")
 	var uids []mailbox.UID
@@ -179,7 +179,7 @@ func testApplyCheckpoint(t *testing.T, h Harness) {
 	f := newFixture(t, h)
 	point := metadata.Checkpoint{UIDValidity: 1<<32 - 1, UIDNext: 11, ModSeq: 1<<62 + 1, Messages: 2, Synced: now}
 	done := f.apply(f.inbox, metadata.Update{Checkpoint: &point})
-	equal(t, "Applied", done, metadata.Applied{ModSeq: 1})
+	equal(t, "Applied", done, metadata.Applied{Mailbox: f.inbox, ModSeq: 1})
 	check := func() {
 		t.Helper()
 		mirrored, err := f.Mirrored(f.ctx, f.acc.ID)

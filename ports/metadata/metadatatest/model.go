@@ -313,7 +313,7 @@ func (b *modelBox) apply(u metadata.Update, threads map[mailbox.ObjectID]mailbox
 	if changed {
 		b.raise()
 	}
-	return metadata.Applied{ModSeq: b.HighestModSeq, Changed: changed, UIDs: uids}
+	return metadata.Applied{Mailbox: b.ID, ModSeq: b.HighestModSeq, Changed: changed, UIDs: uids}
 }
 
 // raise ends a change: the next mod-sequence, and the rows as they are then.
@@ -412,7 +412,7 @@ func (m *model) compare(b *modelBox) {
 	t := m.t
 	t.Helper()
 	rows := b.sorted()
-	b.Messages, b.Unseen, b.Deleted, b.Size, b.Bodies = uint32(len(rows)), 0, 0, 0, 0
+	b.Messages, b.Unseen, b.Deleted, b.Size, b.Bodies, b.Bound = uint32(len(rows)), 0, 0, 0, 0, 0
 	var identities []metadata.Identity
 	var contents []metadata.Content
 	var upstream []metadata.UpstreamRow
@@ -426,6 +426,9 @@ func (m *model) compare(b *modelBox) {
 		}
 		if row.Flags.Has(flag.Deleted) {
 			b.Deleted++
+		}
+		if r.upstream != 0 {
+			b.Bound++
 		}
 		identities = append(identities, r.identity)
 		upstream = append(upstream, metadata.UpstreamRow{

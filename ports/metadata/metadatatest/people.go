@@ -189,6 +189,7 @@ func testFences(t *testing.T, h Harness) {
 	f.ok(err)
 	f.fence = current
 	f.ok(f.StoreContents(f.ctx, current, []metadata.Content{body(f.inbox, 1, 1001, 1)}))
+	f.deliver(f.inbox, 1)
 	before := f.everything()
 
 	wrongOwner := current
@@ -200,7 +201,15 @@ func testFences(t *testing.T, h Harness) {
 			"SetStatus":     func() error { return f.SetStatus(f.ctx, bad, account.Status{State: account.StateIdle}) },
 			"RemoveMailbox": func() error { return f.RemoveMailbox(f.ctx, bad, f.inbox) },
 			"DropContent":   func() error { return f.DropContent(f.ctx, bad, f.inbox, 1) },
-			"Unfetchable":   func() error { return f.Unfetchable(f.ctx, bad, f.inbox, 2, "why", now) },
+			"Settle": func() error {
+				_, err := f.Settle(f.ctx, bad, now, []metadata.Outcome{{ID: f.queue()[0].ID}})
+				return err
+			},
+			"Intend": func() error {
+				_, err := f.Intend(f.ctx, bad, []metadata.Intended{{ID: f.queue()[0].ID}})
+				return err
+			},
+			"Unfetchable": func() error { return f.Unfetchable(f.ctx, bad, f.inbox, 2, "why", now) },
 			"StoreContents": func() error {
 				return f.StoreContents(f.ctx, bad, []metadata.Content{body(f.inbox, 2, 1, 1)})
 			},
@@ -233,6 +242,8 @@ type everything struct {
 	Contents   []metadata.Content
 	Pending    []metadata.PendingBody
 	Identities []metadata.Identity
+	Queue      []metadata.Queued
+	Retained   []metadata.Retained
 }
 
 func (f *fixture) everything() (e everything) {
@@ -242,7 +253,11 @@ func (f *fixture) everything() (e everything) {
 	f.ok(err)
 	e.Mirrored, err = f.Mirrored(f.ctx, f.acc.ID)
 	f.ok(err)
+	e.Queue, e.Retained = f.queue(), f.retained("", time.Time{})
 	for _, m := range e.Mirrored {
+		if m.Deleting {
+			continue
+		}
 		e.Deltas = append(e.Deltas, f.changes(m.ID, 0), f.changes(m.ID, 1))
 		e.Rows = append(e.Rows, f.upstreamRows(m.ID)...)
 		e.Contents = append(e.Contents, f.contents(m.ID)...)

@@ -30,6 +30,11 @@ type Store interface {
 	metadata.Messages
 	metadata.Mirror
 	metadata.Bodies
+	metadata.Edits
+	metadata.Folders
+	metadata.Queue
+	metadata.Undo
+	metadata.References
 }
 
 // Harness is one empty store under test. The maker closes it when the test ends.
@@ -72,11 +77,42 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"size correction", testSizeCorrection},
 		{"pending", testPending},
 		{"drop content", testDropContent},
+		{"edit flags", testEditFlags},
+		{"unchanged since", testUnchangedSince},
+		{"queue of flags", testFlagQueue},
+		{"flags always", testFlagsAlways},
+		{"parked flags", testParkedFlags},
+		{"many flags", testManyFlags},
+		{"add messages", testAddMessages},
+		{"copy messages", testCopyMessages},
+		{"move messages", testMoveMessages},
+		{"remove messages", testRemoveMessages},
+		{"cancel placements", testCancelPlacement},
+		{"move what was sent", testMoveSent},
+		{"move from a deleted mailbox", testMoveFromDeleted},
+		{"local account", testLocal},
+		{"intend", testIntend},
+		{"settle", testSettle},
+		{"queue ids", testIDsRise},
+		{"rebase", testRebase},
+		{"rebind departed", testRebindDeparted},
+		{"create mailbox", testCreateMailbox},
+		{"subscribe", testSubscribe},
+		{"delete mailbox", testDeleteMailbox},
+		{"rename mailboxes", testRenameMailboxes},
+		{"rename subscribed mailboxes", testRenameSubscribed},
+		{"mailbox lost", testMailboxLost},
+		{"retry", testRetry},
+		{"discard", testDiscard},
+		{"discard changes of mailboxes", testDiscardMailboxes},
+		{"retained", testRetained},
+		{"deltas of edits", testEditDeltas},
 		{"not found", testNotFound},
 		{"canceled", testCanceled},
 		{"nested calls", testNestedCalls},
 		{"readers beside a writer", testConcurrent},
 		{"model", testModel},
+		{"model of edits", testEdits},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}

@@ -1,0 +1,208 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/domain/flag"
+	"imapped/domain/mailbox"
+	"imapped/domain/mutation"
+	"imapped/ports/metadata"
+)
+
+// EditFlags implements metadata.Edits.
+func (s *Store) EditFlags(ctx context.Context, acc account.ID, e metadata.FlagEdit) (done metadata.FlagsEdited, err error) {
+	err = s.update(ctx, "change flags", func(c *conn) error {
+		ch, err := c.open(ctx, acc, e.Mailbox)
+		if err != nil {
+			return err
+		}
+		if err := ch.editFlags(ctx, e, &done); err != nil {
+			return err
+		}
+		done.ModSeq = mailbox.ModSeq(ch.modSeq)
+		return ch.save(ctx)
+	})
+	if err != nil {
+		return metadata.FlagsEdited{}, err
+	}
+	return done, nil
+}
+
+func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *metadata.FlagsEdited) error {
+	var changed, modified, queued []any
+	var uids []mailbox.UID
+	ops := map[mailbox.UID]flag.Op{}
+	plans := map[flag.Set]flagPlan{} // by what a message has: there are many messages and few sets
+	targets := newGroups[flag.Set]()
+	err := ch.hotRows(ctx, e.UIDs, func(r hot) {
+		if e.Unchanged != nil && r.ModSeq > *e.Unchanged {
+			modified = append(modified, int64(r.UID))
+			return
+		}
+		p, ok := plans[r.Flags]
+		if !ok {
+			p = planFlags(e, r.Flags)
+			plans[r.Flags] = p
+		}
+		if p.changed {
+			ch.flagged(r.Flags.Sys, -1)
+			ch.flagged(p.flags.Sys, 1)
+			r.Flags, r.ModSeq = p.flags, mailbox.ModSeq(ch.seq())
+			uids = append(uids, r.UID)
+			changed = append(changed, int64(r.UID))
+			targets.add(p.flags, int64(r.UID))
+		}
+		if p.changed || e.Always {
+			queued = append(queued, int64(r.UID))
+			ops[r.UID] = p.op
+		}
+		done.Rows = append(done.Rows, r.Row)
+	})
+	if err != nil {
+		return err
+	}
+	done.Changed, done.Modified = mailbox.SetOf(uids...), setOf(modified)
+	if err := ch.writeFlags(ctx, targets); err != nil {
+		return err
+	}
+	return ch.queueFlags(ctx, e.Now, queued, ops)
+}
+
+// flagPlan is what a FlagEdit does to a message.
+type flagPlan struct {
+	flags   flag.Set
+	changed bool
+	op      flag.Op // for the queue
+}
+
+func planFlags(e metadata.FlagEdit, old flag.Set) flagPlan {
+	var op flag.Op
+	switch e.Mode {
+	case metadata.AddFlags:
+		op.Add = e.Flags
+	case metadata.RemoveFlags:
+		op.Remove = e.Flags
+	case metadata.ReplaceFlags:
+		op = flag.Op{Add: e.Flags, Remove: old.Minus(e.Flags)}
+	}
+	p := flagPlan{flags: op.Apply(old), op: op}
+	p.changed = !p.flags.Equal(old)
+	if !e.Always {
+		p.op = flag.Replace(old, p.flags)
+	}
+	return p
+}
+
+// AddMessages implements metadata.Edits.
+func (s *Store) AddMessages(ctx context.Context, acc account.ID, e metadata.AddEdit) (done metadata.Added, err error) {
+	const op = "add messages"
+	for i := range e.Messages {
+		if e.Messages[i].Content == nil || e.Messages[i].Upstream != 0 {
+			return done, fault.New(fault.Invalid, op, "a message that is added needs its content and no upstream UID")
+		}
+	}
+	err = s.update(ctx, op, func(c *conn) error {
+		ch, err := c.open(ctx, acc, e.Mailbox)
+		if err != nil {
+			return err
+		}
+		if err := c.restored(ctx, acc, e.Restores); err != nil {
+			return err
+		}
+		if done.UIDs, err = ch.add(ctx, e.Now, e.Messages); err != nil {
+			return err
+		}
+		for _, uid := range done.UIDs {
+			ch.q.add(mutation.Append, mutation.Ref{Mailbox: ch.id, UID: uid}, mutation.Ref{}, flag.Op{}, e.Now)
+		}
+		if err := ch.replace(ctx, e.Replaces, e.Now); err != nil {
+			return err
+		}
+		done.UIDValidity, done.ModSeq = ch.validity, mailbox.ModSeq(ch.modSeq)
+		return ch.save(ctx)
+	})
+	if err != nil {
+		return metadata.Added{}, err
+	}
+	return done, nil
+}
+
+// replace expunges the message that an AddEdit replaces. The queue has the new ones before.
+func (ch *change) replace(ctx context.Context, ref mutation.Ref, now time.Time) error {
+	if ref.UID == 0 {
+		return nil
+	}
+	from := ch
+	if ref.Mailbox != ch.id {
+		var err error
+		if from, err = ch.c.open(ctx, ch.acc, ref.Mailbox); err != nil {
+			return err
+		}
+		from.q = ch.q
+	}
+	gone, err := from.remove(ctx, now, mailbox.SetOf(ref.UID), false)
+	if err != nil {
+		return err
+	}
+	if len(gone) == 0 {
+		return fault.New(fault.NotFound, "", "there is no such message")
+	}
+	if from == ch {
+		return nil
+	}
+	return from.save(ctx)
+}
+
+// RemoveMessages implements metadata.Edits.
+func (s *Store) RemoveMessages(ctx context.Context, acc account.ID, e metadata.RemoveEdit) (done metadata.Removed, err error) {
+	err = s.update(ctx, "expunge messages", func(c *conn) error {
+		ch, err := c.open(ctx, acc, e.Mailbox)
+		if err != nil {
+			return err
+		}
+		uids := e.UIDs
+		if uids == nil {
+			uids = every
+		}
+		if done.UIDs, err = ch.remove(ctx, e.Now, uids, e.Marked); err != nil {
+			return err
+		}
+		done.ModSeq = mailbox.ModSeq(ch.modSeq)
+		return ch.save(ctx)
+	})
+	if err != nil {
+		return metadata.Removed{}, err
+	}
+	return done, nil
+}
+
+// every is all UIDs.
+var every = mailbox.Set{{First: 1, Last: 1<<32 - 1}}
+
+// setOf returns the set of UIDs that are a statement's arguments.
+func setOf(uids []any) mailbox.Set {
+	nums := make([]uint32, len(uids))
+	for i, u := range uids {
+		nums[i] = uint32(u.(int64))
+	}
+	return mailbox.SetOf(nums...)
+}
+
+// groups collects numbers by what is to be written for them, in the order of their first.
+type groups[K comparable] struct {
+	order []K
+	of    map[K][]any
+}
+
+func newGroups[K comparable]() *groups[K] { return &groups[K]{of: map[K][]any{}} }
+
+func (g *groups[K]) add(key K, n int64) {
+	list := g.of[key]
+	if list == nil {
+		g.order = append(g.order, key)
+	}
+	g.of[key] = append(list, n)
+}

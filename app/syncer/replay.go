@@ -1,0 +1,121 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+
+	"imapped/app/replay"
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/domain/mailbox"
+	"imapped/ports/upstream"
+)
+
+// Changed says that a client changed something in an account, which is to be carried out upstream. It never blocks.
+func (m *Manager) Changed(acc account.ID) {
+	r, err := m.runner(acc)
+	if err != nil {
+		return // whoever owns the account next looks by itself
+	}
+	r.mu.Lock()
+	o := r.owner
+	r.mu.Unlock()
+	if o != nil {
+		o.replay.Wake()
+	}
+}
+
+// newReplay returns what carries out the account's queue.
+func newReplay(o *owner) *replay.Replayer {
+	return replay.New(replay.Ports{
+		Queue: o.m.Queue, Edits: o.m.Edits, Mirror: o.m.Mirror, Blobs: o.m.Blobs, Clock: o.m.Clock, Log: o.log,
+	}, replay.Config{
+		Delay: o.m.cfg.Delay, Grace: o.m.cfg.Grace, Linger: o.m.cfg.Linger, RetryMin: o.m.cfg.RetryMin, RetryMax: o.m.cfg.RetryMax,
+	}, replayHost{o}, o.fence)
+}
+
+// replayHost is what replay gets of the owner.
+type replayHost struct{ o *owner }
+
+// Dial implements replay.Host.
+func (h replayHost) Dial(ctx context.Context) (replay.Conn, error) {
+	l, err := h.o.dial(ctx)
+	var step *upstream.StepError
+	if errors.As(err, &step) && fault.Is(err, fault.Unavailable) && (step.Step == upstream.StepGreeting || step.Step == upstream.StepLogin) {
+		// It may allow no more connections: changes matter more than hearing of news at once.
+		h.o.note(func() { h.o.crowded = min(h.o.crowded+1, h.o.m.cfg.Push) })
+		h.o.reconsider()
+	}
+	if err != nil {
+		return nil, err
+	}
+	down := false
+	if h.o.note(func() { down = h.o.status.State == account.StateBackoff }); down {
+		h.o.wake() // the upstream is back
+	}
+	return replayConn{l, h.o}, nil
+}
+
+// Turn implements replay.Host.
+func (h replayHost) Turn(ctx context.Context, id mailbox.ID) (func(), error) {
+	return (&box{turn: h.o.turn(id)}).take(ctx)
+}
+
+// TryTurn implements replay.Host.
+func (h replayHost) TryTurn(id mailbox.ID) (func(), bool) {
+	return (&box{turn: h.o.turn(id)}).try()
+}
+
+// Placed implements replay.Host.
+func (h replayHost) Placed(id mailbox.ID) {
+	h.o.note(func() {
+		if b := h.o.boxes[id]; b != nil {
+			b.placed = true
+		}
+	})
+}
+
+// Look implements replay.Host.
+func (h replayHost) Look(id mailbox.ID) { h.look(id, false) }
+
+// Compare implements replay.Host.
+func (h replayHost) Compare(id mailbox.ID) { h.look(id, true) }
+
+func (h replayHost) look(id mailbox.ID, full bool) {
+	h.o.note(func() {
+		if b := h.o.boxes[id]; b != nil {
+			b.due, b.full = true, b.full || full
+		} else {
+			h.o.relist = true
+		}
+	})
+	h.o.wake()
+}
+
+// Changed implements replay.Host.
+func (h replayHost) Changed(id mailbox.ID, seq mailbox.ModSeq) { h.o.hint(id, seq) }
+
+// replayConn is a connection as replay uses it.
+type replayConn struct {
+	l *link
+	o *owner
+}
+
+// Server implements replay.Conn.
+func (c replayConn) Server() upstream.Server { return c.l.server }
+
+// Do implements replay.Conn.
+func (c replayConn) Do(ctx context.Context, cmds ...upstream.Command) error {
+	return c.l.do(ctx, cmds...)
+}
+
+// Touch implements replay.Conn.
+func (c replayConn) Touch() { c.l.touch() }
+
+// Close implements replay.Conn.
+func (c replayConn) Close() error {
+	err := c.l.Close()
+	c.o.note(func() { c.o.crowded = 0 })
+	c.o.reconsider()
+	return err
+}

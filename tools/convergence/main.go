@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+)
+
+func main() {
+	var (
+		histories = flag.Int("histories", 1000, "how many histories to play")
+		seed      = flag.Uint64("seed", 0, "the first history's seed; 0: a fresh one")
+		parallel  = flag.Int("parallel", 2, "how many at the same time")
+		file      = flag.String("history", "", "play the history of this file, and tell what happens")
+		verbose   = flag.Bool("v", false, "tell what happens in each")
+		on        = flag.Bool("on", false, "go on after failures, and tell of all")
+		shrinking = flag.Bool("shrink", true, "shrink the first history that fails")
+	)
+	flag.Parse()
+	if *seed == 0 {
+		*seed = rand.Uint64() >> 16
+	}
+	if err := simulate(*histories, *seed, *parallel, *file, *verbose, *on, *shrinking); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func simulate(histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool) error {
+	t, err := newTemplate()
+	if err != nil {
+		return err
+	}
+	defer t.remove()
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		h, err := ParseHistory(b)
+		if err != nil {
+			return err
+		}
+		return t.play(h, os.Stdout)
+	}
+	if verbose {
+		for n := range uint64(histories) {
+			if err := t.play(generate(seed+n), os.Stdout); err != nil {
+				return fmt.Errorf("seed %d: %w", seed+n, err)
+			}
+		}
+		return nil
+	}
+	failure := t.many(histories, seed, parallel, on, os.Stdout)
+	switch {
+	case failure == nil:
+		return nil
+	case on:
+		return errors.New("there are failures")
+	}
+	fmt.Printf("seed %d: %v\n", failure.History.Seed, failure.Err)
+	if shrinking {
+		failure = t.shrink(*failure, os.Stdout)
+	}
+	path := fmt.Sprintf("convergence-%d.json", failure.History.Seed)
+	if err := os.WriteFile(path, []byte(failure.History.String()), 0o600); err != nil {
+		return err
+	}
+	return fmt.Errorf("seed %d: %w\n%sreplay with -history %s", failure.History.Seed, failure.Err, failure.History, path)
+}

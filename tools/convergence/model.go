@@ -1,0 +1,212 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"imapped/domain/flag"
+	"imapped/domain/mailbox"
+	"imapped/domain/message"
+	"imapped/ports/blob"
+	"imapped/tools/convergence/upstreamsim"
+)
+
+// key names a message on our side.
+type key struct {
+	box mailbox.ID
+	uid mailbox.UID
+}
+
+// token is one content. No two messages that are made have the same; copies do.
+type token struct {
+	n     int
+	raw   string
+	date  time.Time
+	email mailbox.ObjectID
+
+	// These belong to the phase.
+	insts  []*inst
+	lo, hi int  // how many more or fewer there may be than the instances say
+	vague  bool // what was done to which instance is not known
+}
+
+// inst is one message, as both sides together mean it: there once in the end, or not.
+type inst struct {
+	tok    *token
+	key    key                  // zero: not known here yet
+	ptr    *upstreamsim.Message // nil: not known upstream yet
+	origin origin
+	home   *upstreamsim.Box // where it is upstream: of the start, and what was made there
+	lo, hi int              // how often it is there in the end
+	moved  bool             // by our side, away
+	flags  flag.Set         // at first
+	here   map[string]bool  // what our side set last
+	there  map[string]bool  // what the other did
+}
+
+// origin says who made an instance.
+type origin uint8
+
+const (
+	fromStart origin = iota // it was on both sides when the phase began
+	fromHere
+	fromThere
+)
+
+// model is what is known of the present phase: what each side did, in order, by what was acknowledged.
+type model struct {
+	tokens map[mailbox.ObjectID]*token
+	byRaw  map[string]*token
+	byBlob map[blob.Key]*token
+	made   int
+
+	byKey map[key]*inst
+	byPtr map[*upstreamsim.Message]*inst
+
+	startBox  map[mailbox.ID]*upstreamsim.Box
+	touched   map[*upstreamsim.Box]bool // something was done there to the mailbox, or put into it
+	deleted   []deletion
+	names     map[mailbox.ID]string // that our side wants
+	theirs    map[*upstreamsim.Box]string
+	hereBoxes int // changes of the list of mailboxes
+	thereLike int // the same there
+	removals  int // of messages or mailboxes, there, and resets
+	resets    map[*upstreamsim.Box]bool
+	renamed   map[*upstreamsim.Box]bool
+	refusals  int // by the fault schedule, for good
+	maimed    bool
+}
+
+// deletion is a mailbox that our side deleted.
+type deletion struct {
+	box   mailbox.ID
+	insts []*inst // what was in it, as far as it was seen before
+}
+
+func newModel() *model {
+	m := &model{tokens: map[mailbox.ObjectID]*token{}, byRaw: map[string]*token{}, byBlob: map[blob.Key]*token{}}
+	m.begin()
+	return m
+}
+
+// begin begins a phase, without any instances.
+func (m *model) begin() {
+	for _, t := range m.tokens {
+		t.insts, t.lo, t.hi, t.vague = nil, 0, 0, false
+	}
+	m.byKey, m.byPtr = map[key]*inst{}, map[*upstreamsim.Message]*inst{}
+	m.startBox, m.touched = map[mailbox.ID]*upstreamsim.Box{}, map[*upstreamsim.Box]bool{}
+	m.names, m.theirs, m.resets = map[mailbox.ID]string{}, map[*upstreamsim.Box]string{}, map[*upstreamsim.Box]bool{}
+	m.renamed = map[*upstreamsim.Box]bool{}
+	m.deleted, m.hereBoxes, m.thereLike, m.refusals, m.removals, m.maimed = nil, 0, 0, 0, 0, false
+}
+
+// message makes a new content.
+func (m *model) message(size int) *token {
+	m.made++
+	n := m.made
+	id := fmt.Sprintf("Message-ID: <%d@sim.example>\r\n", n)
+	if n%7 == 0 {
+		id = "" // some have none
+	}
+	raw := fmt.Sprintf("From: a%d@example.org\r\nTo: b@example.org\r\nSubject: message %d\r\n%sDate: Mon, 1 Jan 2024 10:00:00 +0000\r\n\r\n"+
+		"Hello %d\r\n%s", n, n, id, n, strings.Repeat("0123456789abcdef\r\n", size/18))
+	zone := time.FixedZone("", (n%5-2)*3600)
+	t := &token{n: n, raw: raw, date: time.Unix(1_700_000_000+int64(n), 0).In(zone)}
+	t.email = message.Identify([]byte(raw), int64(len(raw)), t.date).Email
+	m.tokens[t.email], m.byRaw[raw] = t, t
+	return t
+}
+
+// add makes an instance.
+func (m *model) add(t *token, o origin, flags flag.Set) *inst {
+	i := &inst{tok: t, origin: o, lo: 1, hi: 1, flags: flags, here: map[string]bool{}, there: map[string]bool{}}
+	t.insts = append(t.insts, i)
+	return i
+}
+
+// addHere makes an instance that our side has.
+func (m *model) addHere(t *token, k key, flags flag.Set) *inst {
+	i := m.add(t, fromHere, flags)
+	i.key = k
+	m.byKey[k] = i
+	return i
+}
+
+// addThere makes an instance that the upstream has.
+func (m *model) addThere(p *upstreamsim.Message, home *upstreamsim.Box, flags flag.Set) *inst {
+	i := m.add(m.byRaw[p.Raw], fromThere, flags)
+	i.ptr, i.home = p, home
+	m.byPtr[p] = i
+	m.touched[home] = true
+	return i
+}
+
+// removedHere notes that our side removed, or moved away, an instance.
+func (m *model) removedHere(i *inst) { i.lo, i.hi = 0, 0 }
+
+// removedThere notes that the other side did. What our side made and put there may not be known here to have arrived: then
+// it is put there again.
+func (m *model) removedThere(i *inst) {
+	m.removals++
+	if i.origin == fromHere && i.hi > 0 {
+		i.lo = 0
+		return
+	}
+	i.lo, i.hi = 0, 0
+}
+
+// unknown notes that one of a content's instances was removed, and it is not known which.
+func (m *model) unknown(t *token) {
+	t.lo--
+	t.vague = true
+}
+
+// say notes what a change of flags says of them.
+func say(said map[string]bool, flags flag.Set, on bool) {
+	for name := range strings.FieldsSeq(flags.String()) {
+		said[strings.ToLower(name)] = on
+	}
+}
+
+// allFlags is every flag that a history uses.
+var allFlags = flag.Parse(`\Seen`, `\Flagged`, `\Answered`, `\Draft`, `\Deleted`, "$Work", "a", "B")
+
+// localOnly is what an upstream without \* does not keep.
+var localOnly = flag.Parse("a", "B")
+
+func has(s flag.Set, name string) bool {
+	one := flag.Parse(name)
+	return s.Has(one.Sys) && one.Sys != 0 || one.Sys == 0 && s.HasKeyword(name)
+}
+
+// bounds is how often a content is there in the end.
+func (t *token) bounds() (lo, hi int) {
+	lo, hi = t.lo, t.hi
+	for _, i := range t.insts {
+		lo, hi = lo+i.lo, hi+i.hi
+	}
+	// What our side puts into a mailbox may be taken for what the other puts there of the same: then it is there once.
+	for _, i := range t.insts {
+		for _, j := range t.insts {
+			if i.origin == fromHere && j.origin == fromThere && i.lo > 0 {
+				lo--
+				break
+			}
+		}
+	}
+	return max(lo, 0), hi
+}
+
+func (t *token) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "message %d", t.n)
+	for _, i := range t.insts {
+		fmt.Fprintf(&b, " [%s %v %d..%d]", [...]string{"start", "here", "there"}[i.origin], i.key, i.lo, i.hi)
+	}
+	if t.lo != 0 || t.hi != 0 {
+		fmt.Fprintf(&b, " %+d..%+d", t.lo, t.hi)
+	}
+	return b.String()
+}

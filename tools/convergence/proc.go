@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"imapped/adapters/memory"
+	"imapped/adapters/sqlite"
+	"imapped/app/session"
+	"imapped/app/syncer"
+	"imapped/domain/mailbox"
+	"imapped/ports/upstream"
+)
+
+// clients is how many clients are logged in on our side.
+const clients = 3
+
+// world is what outlives processes.
+type world struct {
+	db     *sqlite.Store
+	disk   *disk
+	clock  *simClock
+	dialer upstream.Dialer
+	log    *slog.Logger
+	owners int // processes that had a name of their own
+}
+
+// proc is one of our processes: a Manager and a session service.
+type proc struct {
+	*life
+	w       *world
+	owner   string
+	push    bool
+	manager *syncer.Manager
+	clients [clients]*client
+	ended   sync.WaitGroup
+	failed  error // of Run
+}
+
+// client is a logged-in client with at most one mailbox open.
+type client struct {
+	session.Session
+	open *view
+}
+
+// view is an open mailbox.
+type view struct {
+	session.Mailbox
+	id   mailbox.ID
+	name string
+}
+
+// knobs makes a Manager quick.
+func knobs(owner string, push bool) syncer.Config {
+	c := syncer.Config{
+		Owner: owner, Poll: time.Hour, Silence: 60 * time.Millisecond, Linger: 20 * time.Millisecond, LeaseTTL: leaseTTL,
+		RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond, Delay: 500 * time.Microsecond, Grace: time.Millisecond,
+		Connections: 1,
+	}
+	if push {
+		c.Connections = 2
+	}
+	return c
+}
+
+// leaseTTL is long: leases end when the clock is put forward.
+const leaseTTL = time.Hour
+
+// start starts a process.
+func (w *world) start(owner string, push bool) (*proc, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &proc{life: newLife(cancel), w: w, owner: owner, push: push}
+	slow, free := lane{p.life, false}, lane{p.life, true}
+	s, b, bus := store{slow, w.db}, blobs{slow, w.disk}, new(memory.Bus)
+	p.manager = syncer.New(syncer.Ports{
+		Accounts: s, Leases: s, Statuses: s, Mirror: s, Messages: s, Bodies: s, Queue: s, Edits: s, Blobs: b,
+		Dialer: dialer{slow, w.dialer}, Secrets: plainSealer{}, Bus: bus, Clock: w.clock, Log: w.log.With("process", owner),
+	}, knobs(owner, push))
+	f := store{free, w.db}
+	svc := session.New(session.Config{
+		Auth: anybody{}, Accounts: f, Mailboxes: f, Messages: f, Edits: f, Folders: f, Upstreams: f, Blobs: blobs{free, w.disk}, Bus: bus,
+		Bodies: p.manager, Drop: p.manager.Drop, Watch: p.manager.Watch, Changed: p.manager.Changed,
+		Clock: w.clock, Log: w.log,
+	})
+	p.ended.Go(func() { p.failed = p.manager.Run(ctx) })
+	select {
+	case <-p.manager.Ready():
+	case <-time.After(patience):
+		return nil, fmt.Errorf("the process does not start")
+	}
+	for i := range p.clients {
+		l, err := svc.Login(ctx, session.Credentials{User: "ann"})
+		if err != nil {
+			return nil, err
+		}
+		p.clients[i] = &client{Session: l}
+	}
+	return p, nil
+}
+
+// stop ends a process: in good order, or, if it was killed, whatever is left of it.
+func (p *proc) stop() error {
+	for _, c := range p.clients {
+		c.leave()
+	}
+	p.disarm()
+	p.resume()
+	p.cancel()
+	done := make(chan struct{})
+	go func() {
+		p.ended.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		return fmt.Errorf("the process does not stop:\n%s", goroutines())
+	}
+	if p.failed != nil && !p.isDead() {
+		return fmt.Errorf("the process failed: %w", p.failed)
+	}
+	return nil
+}
+
+// leave closes the client's mailbox.
+func (c *client) leave() {
+	if c.open != nil {
+		c.open.Close()
+		c.open = nil
+	}
+}
+
+// goroutines is what all goroutines are doing.
+func goroutines() []byte {
+	b := make([]byte, 1<<20)
+	return b[:runtime.Stack(b, true)]
+}

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"imapped/adapters/sqlite"
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/domain/flag"
+	"imapped/domain/mailbox"
+	"imapped/ports/blob"
+	"imapped/ports/metadata"
+	"imapped/ports/upstream"
+	"imapped/tools/convergence/upstreamsim"
+)
+
+// patience is how long anything may take that must come to an end.
+const patience = 20 * time.Second
+
+// rig plays one history.
+type rig struct {
+	h   History
+	w   *world
+	sim *upstreamsim.Server
+	acc account.ID
+	ctx context.Context
+	p   *proc
+	old *proc // paused, while p has taken over; nil: none
+
+	mu    sync.Mutex // held during each operation of a client, on either side
+	m     *model
+	past  *past
+	trace func(format string, args ...any)
+}
+
+// template is a database with one account, which is copied for each run.
+type template struct {
+	dir string
+	db  []byte
+	acc account.ID
+	n   int
+	mu  sync.Mutex
+}
+
+// newTemplate makes the folder for the runs, in memory where the system has a place for that.
+func newTemplate() (*template, error) {
+	parent := "/dev/shm"
+	if _, err := os.Stat(parent); err != nil {
+		parent = ""
+	}
+	dir, err := os.MkdirTemp(parent, "convergence")
+	if err != nil {
+		return nil, err
+	}
+	t := &template{dir: dir}
+	ctx := context.Background()
+	path := filepath.Join(dir, "template.db")
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: path, Migrate: true})
+	if err != nil {
+		return nil, err
+	}
+	u, err := db.CreateUser(ctx, account.User{Name: "ann", Created: time.Unix(1, 0)})
+	if err != nil {
+		return nil, err
+	}
+	a, err := db.CreateAccount(ctx, account.Account{
+		User: u.ID, Display: "Ann", Email: "ann@example.org", Username: "ann",
+		Upstream: account.Endpoint{Host: "imap.example.org", Port: 993, TLS: account.TLSImplicit},
+		Secret:   account.Secret{KeyID: "plain", Sealed: []byte("secret")}, Created: time.Unix(1, 0),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	t.acc = a.ID
+	t.db, err = os.ReadFile(path)
+	return t, err
+}
+
+func (t *template) remove() { _ = os.RemoveAll(t.dir) }
+
+// instance makes a new database.
+func (t *template) instance() (path string, err error) {
+	t.mu.Lock()
+	t.n++
+	path = filepath.Join(t.dir, fmt.Sprintf("%d.db", t.n))
+	t.mu.Unlock()
+	return path, os.WriteFile(path, t.db, 0o600)
+}
+
+// play runs a history and returns what is wrong. Where out is not nil it gets told what happens.
+func (t *template) play(h History, out io.Writer) (err error) {
+	path, err := t.instance()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			_ = os.Remove(path + suffix)
+		}
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: path})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	r := &rig{h: h, acc: t.acc, ctx: ctx, m: newModel(), past: newPast(), sim: newUpstream(h.Variant), trace: func(string, ...any) {}}
+	log := slog.New(slog.DiscardHandler)
+	if out != nil {
+		var mu sync.Mutex
+		began := time.Now()
+		r.trace = func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintf(out, "%9.3fms ", float64(time.Since(began).Microseconds())/1000)
+			fmt.Fprintf(out, format+"\n", args...)
+		}
+		r.sim.Log(r.trace)
+		log = slog.New(slog.NewTextHandler(out, nil))
+	}
+	r.w = &world{
+		db: db, disk: &disk{blobs: map[blob.Key][]byte{}}, clock: new(simClock), dialer: r.sim, log: log,
+	}
+	err = r.run()
+	r.trace("end: %v\n%s", err, r.showQueue())
+	return err
+}
+
+func newUpstream(v Variant) *upstreamsim.Server {
+	c := upstreamsim.Config{
+		Features: upstream.Server{
+			CondStore: !v.NoCond, QResync: !v.NoCond && !v.NoQResync, ListStatus: !v.NoStatus, Idle: !v.NoIdle,
+			UIDPlus: !v.NoUIDPlus, Move: !v.NoMove, ESearch: true, Unselect: true, LiteralPlus: true,
+		},
+		AnyKeyword: !v.NoKeywords, Parents: v.Parents,
+	}
+	if v.NoKeywords {
+		c.Keywords = []string{"$Work"}
+	}
+	if v.Dot {
+		c.Delimiter = '.'
+	}
+	return upstreamsim.New(c)
+}
+
+// raw is a client's name as the upstream has it. Names of histories are ASCII.
+func (r *rig) raw(name string) string {
+	var out []byte
+	for i := range len(name) {
+		switch {
+		case name[i] == '/' && r.h.Variant.Dot:
+			out = append(out, '.')
+		case name[i] == '&':
+			out = append(out, "&-"...)
+		default:
+			out = append(out, name[i])
+		}
+	}
+	return string(out)
+}
+
+// name is the reverse of raw.
+func (r *rig) name(raw string) string {
+	var out []byte
+	for i := 0; i < len(raw); i++ {
+		switch {
+		case raw[i] == '.' && r.h.Variant.Dot:
+			out = append(out, '/')
+		case raw[i] == '&':
+			out = append(out, '&')
+			i++
+		default:
+			out = append(out, raw[i])
+		}
+	}
+	return string(out)
+}
+
+// run plays the history.
+func (r *rig) run() (err error) {
+	r.prepare()
+	if r.p, err = r.w.start(r.newOwner(), r.h.Variant.Push); err != nil {
+		return err
+	}
+	defer func() {
+		r.sim.Calm()
+		for _, p := range []*proc{r.old, r.p} {
+			if p != nil {
+				p.kill()
+				if e := p.stop(); e != nil && err == nil {
+					err = e
+				}
+			}
+		}
+	}()
+	if err := r.settle(); err != nil {
+		return fmt.Errorf("at first: %w", err)
+	}
+	for i, op := range r.h.Ops {
+		r.trace("--- %d %s", i, op)
+		r.sim.Step()
+		if err := r.alive(); err != nil {
+			return err
+		}
+		if err := r.play(op); err != nil {
+			return fmt.Errorf("operation %d (%s): %w", i, op.Kind, err)
+		}
+	}
+	return nil
+}
+
+// prepare fills the upstream.
+func (r *rig) prepare() {
+	inbox := r.sim.Boxes()[0].Box
+	boxes := []*upstreamsim.Box{inbox, r.sim.Create(r.raw("Work"), 0), r.sim.Create(r.raw("a&b/Old"), 0)}
+	for i := range 12 {
+		t := r.m.message(40 * i)
+		box, flags := boxes[[]int{0, 0, 0, 1, 1, 2}[i%6]], flag.Parse(flagSets[i%6]...)
+		if r.h.Variant.NoKeywords {
+			flags = flags.Minus(localOnly)
+		}
+		r.m.addThere(r.sim.Deliver(box, t.raw, t.date, flags), box, flags)
+	}
+}
+
+func (r *rig) newOwner() string {
+	r.w.owners++
+	return fmt.Sprintf("owner%d", r.w.owners)
+}
+
+// alive starts a new process where the present one was killed, or paused.
+func (r *rig) alive() (err error) {
+	switch {
+	case r.p.isDead():
+		if err := r.p.stop(); err != nil {
+			return err
+		}
+		r.trace("process %s is dead", r.p.owner)
+		r.p, err = r.w.start(r.p.owner, r.p.push)
+		return err
+	case r.p.isPaused():
+		if r.old != nil {
+			r.wake()
+			if err := r.retire(); err != nil {
+				return err
+			}
+		}
+		r.trace("process %s is paused", r.p.owner)
+		r.old = r.p
+		for _, c := range r.old.clients {
+			c.leave()
+		}
+		r.old.disarm()
+		r.w.clock.jump(leaseTTL + time.Minute)
+		r.p, err = r.w.start(r.newOwner(), r.old.push)
+		return err
+	}
+	return nil
+}
+
+// wake lets a paused process go on. Where it was about to send something, its connections are lost by then: no fence can
+// keep back what is on its way to the upstream.
+func (r *rig) wake() {
+	if r.old != nil {
+		r.trace("process %s goes on", r.old.owner)
+		if r.old.isStale() {
+			r.old.hangUp()
+		}
+		r.old.resume()
+	}
+}
+
+// row is a message here.
+type row struct {
+	metadata.UpstreamRow
+	tok *token // nil: nobody made such a message
+}
+
+// rows reads a mailbox, hidden or not. It returns nothing when there is none.
+func (r *rig) rows(id mailbox.ID) (map[mailbox.UID]row, error) {
+	out := map[mailbox.UID]row{}
+	err := r.w.db.UpstreamRows(r.ctx, r.acc, id, func(u metadata.UpstreamRow) error {
+		if !u.Departed {
+			out[u.UID] = row{u, r.m.tokens[u.Email]}
+		}
+		return nil
+	})
+	if fault.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return out, err
+}
+
+// mirrored reads the mailboxes by id.
+func (r *rig) mirrored() (map[mailbox.ID]metadata.Mirrored, error) {
+	all, err := r.w.db.Mirrored(r.ctx, r.acc)
+	out := map[mailbox.ID]metadata.Mirrored{}
+	for _, m := range all {
+		out[m.ID] = m
+	}
+	return out, err
+}
