@@ -21,12 +21,16 @@ import (
 //     the Move was discarded, is forgotten, and the mailbox's Checkpoint.Synced cleared: the message comes back as new.
 //   - A Flags mutation has only the flags that the edit changed here, unless FlagEdit.Always is set. Changes of flags of
 //     one message merge into its last Flags mutation (flag.Op.Then, Version rises) unless a later Copy or Move has the
-//     message as its source, or that mutation is Parked. A merged Op that is Empty stays: it has been sent, perhaps.
+//     message as its source, or that mutation is Parked. A merged Op that is Empty stays: it has been sent, perhaps. Parked
+//     ones lose the flags that a later change is about, and are dropped when none are left (mutation.Narrow).
 //   - An Expunge drops the message's Flags mutations, unless a Copy or Move from the message is outstanding.
-//   - A message whose placement is not Sent is unknown upstream. Removing one with an Append removes that and its Flags;
-//     moving it makes the target's mutation an Append, and copies that were made from it will be uploaded. Removing one with
-//     a Copy or Move removes that too, and a Move becomes an Expunge of its source; but where a Copy or Move from the
-//     message is outstanding, or made now, everything is carried out as it happened.
+//   - A message whose placement is not Sent is unknown upstream. Removing one with an Append removes that and its Flags, and
+//     copies that were made from it will be uploaded. Removing one with a Copy or Move removes that too, and a Move becomes
+//     an Expunge of its source; but where a Copy or Move from the message is outstanding, everything is carried out as it
+//     happened.
+//   - A copy of a message whose Append is outstanding is an Append (mutation.Duplicate). Moving a message whose Append or
+//     Move is not Sent, Parked or not, makes the target's mutation that Append or Move (mutation.Relocate). What a copy
+//     made upstream lacks, because it is Parked, is queued as Flags of the target.
 //   - What is removed is kept in the store's undo list (Retained) when its body is here; the source of a move is not: its
 //     target is the message.
 //   - An account without an upstream (account.Account.Local) has no queue and no departed rows.
@@ -133,10 +137,15 @@ type Folders interface {
 	// DeleteMailbox hides a mailbox from clients at once: its name is free, its id is fault.NotFound to Mailboxes, Messages
 	// and Edits. For an account with an upstream its rows stay, as Mirrored.Deleting, until the upstream has lost it too. One
 	// that the upstream does not have is removed at once, with its mutations, and nothing is queued, unless something of
-	// it was Sent or a Copy or Move from one of its messages is outstanding; what was moved into it is expunged where it was.
+	// it was Sent, a Copy or Move from one of its messages is outstanding, or a Rename, which those below it need; what was
+	// moved into it is expunged where it was. Behind the Delete of a subscribed mailbox the queue gets an Unsubscribe of its
+	// name, with a zero Ref: it outlives the mailbox.
 	DeleteMailbox(ctx context.Context, acc account.ID, id mailbox.ID, now time.Time) error
 	// RenameMailboxes gives mailboxes new names, all or none: fault.Exists when a new name belongs to a mailbox that is
-	// not among them. The first is the one that the client named; the others are below it. The queue gets one Rename.
+	// not among them. The first is the one that the client named; the others are below it. The queue gets one Rename, and
+	// behind it, for each of them that is subscribed, an Unsubscribe of the old name, with a zero Ref, and a Subscribe under
+	// the new one; for a mailbox that the upstream does not have yet only the latter, in place of what is queued.
+	// What is queued so behind a Rename or Delete is dropped when that is parked or discarded, and comes back with a retry.
 	RenameMailboxes(ctx context.Context, acc account.ID, renames []Rename, now time.Time) error
 	// Subscribe sets whether a mailbox is subscribed. Nothing is queued when it is so already.
 	Subscribe(ctx context.Context, acc account.ID, id mailbox.ID, on bool, now time.Time) error
@@ -203,7 +212,8 @@ const (
 	// from it will be uploaded.
 	Again
 	// Park: it is Parked with Reason. A parked Delete brings the mailbox back under its name, or the next free one. A
-	// placement whose Ref departed is given up as for Again, a Copy or Move also when something was made from it.
+	// placement whose Ref departed is given up as for Again, a Copy or Move also when something was made from it. An
+	// Unsubscribe of a name that no mailbox has (a zero Ref) is Done: there is nothing to decide about.
 	Park
 )
 

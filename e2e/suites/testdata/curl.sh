@@ -8,8 +8,8 @@ run "$url" -X 'CREATE Curl'
 run "$url" -X 'CREATE Curl/Copies'
 run "$url" -X 'CREATE CurlOld'
 for i in 1 2 3 4; do
-    printf 'Subject: curl %d\r\nMessage-ID: <curl-%d@curl.example>\r\n\r\nuploaded by curl\r\n' "$i" "$i" >/tmp/mail
-    run "$url/Curl" -T /tmp/mail
+    printf 'Subject: curl %d\r\nMessage-ID: <curl-%d@curl.example>\r\n\r\nuploaded by curl\r\n' "$i" "$i" >/curl-mail
+    run "$url/Curl" -T /curl-mail
 done
 run "$url/Curl" -X 'STORE 1 +FLAGS (\Flagged)' >/dev/null
 run "$url/Curl" -X 'UID STORE 2 FLAGS (\Answered $Curl)' >/dev/null
