@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"imapped/domain/fault"
@@ -28,6 +29,8 @@ type Conn struct {
 
 	turn    chan struct{} // holds one token: who has it writes
 	hurry   chan struct{} // tells an Idle that somebody waits for turn
+	waiting atomic.Int32  // how many wait for turn
+	waited  chan struct{} // capacity 1: one of them does no more
 	closed  chan struct{} // closed when the connection is lost
 	ended   chan struct{} // closed when the reading goroutine is gone
 	writer  syntax.CommandWriter
@@ -105,7 +108,7 @@ func newConn(d *Dialer, w *wire, h *handshake) *Conn {
 		listX:       h.offers("XLIST") && !h.offers("SPECIAL-USE"),
 		condEnabled: h.enabled["CONDSTORE"] || h.enabled["QRESYNC"],
 		keepAlive:   orDefault(d.KeepAlive, 9*time.Minute), drain: orDefault(d.Drain, 10*time.Second), log: d.Log,
-		turn: make(chan struct{}, 1), hurry: make(chan struct{}, 1), closed: make(chan struct{}),
+		turn: make(chan struct{}, 1), hurry: make(chan struct{}, 1), waited: make(chan struct{}, 1), closed: make(chan struct{}),
 		ended: make(chan struct{}), newsC: make(chan struct{}, 1), flags: map[string]flag.Set{},
 	}
 	if c.log == nil {
@@ -230,6 +233,14 @@ func (c *Conn) acquire(ctx context.Context) error {
 		return nil
 	default:
 	}
+	c.waiting.Add(1)
+	defer func() {
+		c.waiting.Add(-1)
+		select {
+		case c.waited <- struct{}{}:
+		default:
+		}
+	}()
 	for {
 		select {
 		case c.hurry <- struct{}{}:

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -38,6 +39,15 @@ func (c *Conn) Idle(ctx context.Context, fn func(upstream.Event) bool) error {
 		begin := time.Now()
 		again, err := c.idleOnce(ctx, fn)
 		c.release()
+		for c.waiting.Load() > 0 { // who made it end comes first
+			select {
+			case <-c.waited:
+			case <-ctx.Done():
+				return err
+			case <-c.closed:
+				return cmp.Or(err, c.failure())
+			}
+		}
 		if err != nil || !again {
 			return err
 		}

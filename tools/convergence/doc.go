@@ -24,8 +24,8 @@
 //
 // That the simulator can fail is checked by hand, on a copy of the tree: each of these changes must make
 // "-histories 200 -shrink=false" fail.
-//   - app/replay/step.go: intend returns its items without calling Queue.Intend (no intent record).
-//   - adapters/sqlite: Apply writes the upstream's flags as they are (no rebase of pending changes).
+//   - app/replay/outcome.go: intend returns its items without calling Queue.Intend (no intent record).
+//   - adapters/sqlite/apply.go: what pendingOps finds is left out (no rebase of pending changes of flags).
 //   - adapters/sqlite/leases.go: fenced returns nil (no fencing).
 //   - app/replay/flags.go: expunge sends EXPUNGE of all that is marked instead of by UID.
 package main

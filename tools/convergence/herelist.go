@@ -171,7 +171,12 @@ func (r *rig) inboxMoved(s state, name string, was, now map[mailbox.ID]metadata.
 	}
 	for _, uid := range slices.Sorted(maps.Keys(came)) {
 		row := came[uid]
-		i := slices.IndexFunc(moved, func(u mailbox.UID) bool { return s.rows[u].tok == row.tok })
+		i := slices.IndexFunc(moved, func(u mailbox.UID) bool { // what the other side had not removed comes first
+			return s.rows[u].tok == row.tok && (s.insts[u] == nil || s.insts[u].hi > 0)
+		})
+		if i < 0 {
+			i = slices.IndexFunc(moved, func(u mailbox.UID) bool { return s.rows[u].tok == row.tok })
+		}
 		if row.tok == nil {
 			continue
 		}

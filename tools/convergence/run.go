@@ -64,14 +64,30 @@ func (t *template) many(histories int, seed uint64, parallel int, on bool, out i
 // run to run.
 const tries = 12
 
-// fails plays a history several times and returns a failure, or nil.
+// fails plays a history several times, two at a time, and returns a failure, or nil.
 func (t *template) fails(h History, tries int) error {
-	for range tries {
-		if err := t.play(h, nil); err != nil {
-			return err
-		}
+	var mu sync.Mutex
+	var failure error
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range (tries + 1) / 2 {
+				mu.Lock()
+				stop := failure != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
+				if err := t.play(h, nil); err != nil {
+					mu.Lock()
+					failure = err
+					mu.Unlock()
+				}
+			}
+		})
 	}
-	return nil
+	wg.Wait()
+	return failure
 }
 
 // shrink leaves out operations for as long as the history fails (delta debugging).
@@ -81,7 +97,7 @@ func (t *template) shrink(f Failure, out io.Writer) *Failure {
 		f.Err = errors.Join(f.Err, errors.New("it does not fail every time"))
 		return &f
 	}
-	until := began.Add(3 * time.Minute)
+	until := began.Add(time.Minute)
 	for size := len(f.History.Ops) / 2; size > 0 && time.Now().Before(until); {
 		shrunk := false
 		for at := 0; at < len(f.History.Ops) && time.Now().Before(until); {
