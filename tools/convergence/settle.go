@@ -183,7 +183,7 @@ func (r *rig) quiesce() error {
 			before = now
 		}
 	}
-	return fmt.Errorf("it does not come to rest: last round: %w, queue:\n%s", err, r.showQueue())
+	return errors.Join(fmt.Errorf("it does not come to rest, queue:\n%s", r.showQueue()), err)
 }
 
 // rest waits for a while for the queue to become empty, and returns what is left; nothing when that is to go on.
