@@ -200,20 +200,6 @@ func (r *runner) ordered() []*box {
 	return slices.Clone(r.order)
 }
 
-// leaving returns the mailboxes that clients deleted and the upstream still has. What is left to be done in them relies
-// on what the upstream has of them; nothing new is taken into them.
-func (r *runner) leaving() []*box {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var out []*box
-	for _, b := range r.boxes {
-		if b.info.Deleting && b.info.Upstream.Name != "" && b.info.Attrs&mailbox.NoSelect == 0 {
-			out = append(out, b)
-		}
-	}
-	return out
-}
-
 // box returns the mailbox with the id, or nil.
 func (r *runner) box(id mailbox.ID) *box {
 	r.mu.Lock()

@@ -29,7 +29,7 @@ func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) e
 		return err
 	}
 	listed()
-	if err := o.passes(ctx, l, append(o.ordered(), o.leaving()...), states, asked); err != nil {
+	if err := o.passes(ctx, l, o.ordered(), states, asked); err != nil {
 		return err
 	}
 	if err := o.bodies(ctx, l, o.ordered(), 0, asked); err != nil {
