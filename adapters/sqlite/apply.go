@@ -25,6 +25,10 @@ func (s *Store) Apply(ctx context.Context, f metadata.Fence, u metadata.Update) 
 			if err := ch.reset(ctx); err != nil {
 				return err
 			}
+			// Up to where a Delete has seen the mailbox was a UID of what it was before.
+			if err := ch.unseeDelete(ctx); err != nil {
+				return err
+			}
 		}
 		if err := ch.rebind(ctx, u.Rebind); err != nil {
 			return err
@@ -75,6 +79,15 @@ func (ch *change) reset(ctx context.Context) error {
 		ch.bound -= n
 	}
 	return nil
+}
+
+func (ch *change) unseeDelete(ctx context.Context) error {
+	if !ch.deleting {
+		return nil
+	}
+	_, err := ch.c.exec(ctx, `UPDATE mutations SET known = 0 WHERE account_id = ? AND mailbox_id = ? AND uid = 0
+		AND kind = 'delete'`, ch.keys()...)
+	return err
 }
 
 // rebind gives messages, here and departed, their upstream UIDs. All of them lose theirs first, so that two may swap.

@@ -92,6 +92,7 @@ func (s *Store) Intend(ctx context.Context, f metadata.Fence, intents []metadata
 			return err
 		}
 		marks := newGroups[mutation.Intent]()
+		seen := map[mailbox.ID]uint32{} // the UIDVALIDITY of mailboxes in which something is placed
 		for _, in := range intents {
 			m, ok := found[in.ID]
 			if !ok || m.State == mutation.Parked {
@@ -100,6 +101,15 @@ func (s *Store) Intend(ctx context.Context, f metadata.Fence, intents []metadata
 			ids = append(ids, in.ID)
 			if m.State == mutation.Waiting && !m.Kind.Idempotent() {
 				marks.add(in.Intent, int64(in.ID))
+			}
+			if m.Kind.Places() {
+				seen[m.Ref.Mailbox] = in.Intent.UIDValidity
+			}
+		}
+		for id, validity := range seen {
+			if _, err := c.exec(ctx, `UPDATE mailboxes SET up_uidvalidity = ? WHERE id = ? AND account_id = ?
+				AND up_uidvalidity = 0 AND up_synced = 0`, int64(validity), int64(id), int64(f.Account)); err != nil {
+				return err
 			}
 		}
 		for _, in := range marks.order {

@@ -55,7 +55,7 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *meta
 			changed = append(changed, int64(r.UID))
 			targets.add(p.flags, int64(r.UID))
 		}
-		if p.changed || e.Always {
+		if p.changed || p.again {
 			queued = append(queued, int64(r.UID))
 			ops[r.UID] = p.op
 		}
@@ -75,11 +75,15 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *meta
 type flagPlan struct {
 	flags   flag.Set
 	changed bool
+	again   bool    // nothing changes here, and it is queued all the same
 	op      flag.Op // for the queue
 }
 
 func planFlags(e metadata.FlagEdit, old flag.Set) flagPlan {
 	var op flag.Op
+	if e.Again {
+		return flagPlan{flags: old, again: e.Flags.Minus(old).Empty(), op: flag.Op{Add: e.Flags}}
+	}
 	switch e.Mode {
 	case metadata.AddFlags:
 		op.Add = e.Flags
@@ -88,12 +92,8 @@ func planFlags(e metadata.FlagEdit, old flag.Set) flagPlan {
 	case metadata.ReplaceFlags:
 		op = flag.Op{Add: e.Flags, Remove: old.Minus(e.Flags)}
 	}
-	p := flagPlan{flags: op.Apply(old), op: op}
-	p.changed = !p.flags.Equal(old)
-	if !e.Always {
-		p.op = flag.Replace(old, p.flags)
-	}
-	return p
+	now := op.Apply(old)
+	return flagPlan{flags: now, changed: !now.Equal(old), op: flag.Replace(old, now)}
 }
 
 // AddMessages implements metadata.Edits.

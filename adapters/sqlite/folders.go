@@ -266,7 +266,8 @@ func (s *Store) Subscribe(ctx context.Context, acc account.ID, id mailbox.ID, on
 	})
 }
 
-// reappear gives a mailbox that is being deleted back to clients, under its name or the next free one.
+// reappear gives a mailbox that is being deleted back to clients, under its name or the next free one. What came to it
+// meanwhile was not taken in: it is looked at in full.
 func (q *queue) reappear(ctx context.Context, id mailbox.ID) error {
 	var name string
 	err := q.c.one(ctx, []any{&name}, `SELECT name FROM mailboxes WHERE id = ? AND account_id = ? AND deleting = 1`,
@@ -280,7 +281,7 @@ func (q *queue) reappear(ctx context.Context, id mailbox.ID) error {
 	if name, err = q.c.freeName(ctx, q.acc, name); err != nil {
 		return err
 	}
-	_, err = q.c.exec(ctx, `UPDATE mailboxes SET deleting = 0, name = ? WHERE id = ?`, name, int64(id))
+	_, err = q.c.exec(ctx, `UPDATE mailboxes SET deleting = 0, name = ?, up_synced = 0 WHERE id = ?`, name, int64(id))
 	return err
 }
 

@@ -71,9 +71,14 @@ func (ch *change) loseAll(ctx context.Context, now time.Time) (left bool, err er
 		AND kind IN ('delete', 'rename') AND uid = 0`, ch.keys()...); err != nil {
 		return false, err
 	}
-	_, err = ch.c.exec(ctx, `UPDATE mailboxes SET up_name = x'', up_delimiter = 0, up_uidvalidity = 0, up_uidnext = 0,
-		up_modseq = 0, up_messages = 0, up_synced = 0 WHERE id = ?`, int64(ch.id))
-	return true, err
+	if _, err := ch.c.exec(ctx, `UPDATE mailboxes SET up_name = x'', up_delimiter = 0, up_uidvalidity = 0, up_uidnext = 0,
+		up_modseq = 0, up_messages = 0, up_synced = 0 WHERE id = ?`, int64(ch.id)); err != nil {
+		return false, err
+	}
+	// It is a mailbox of this side's now, also when what is to be placed there goes elsewhere.
+	return true, ch.q.addMailbox(ctx, mutation.Mutation{
+		Kind: mutation.Create, Ref: mutation.Ref{Mailbox: ch.id}, Name: ch.name, Created: now,
+	})
 }
 
 // removeMailbox removes a mailbox with everything in it and its mutations. Messages that were moved into it and not yet

@@ -8,8 +8,8 @@
 //     whose UIDVALIDITY is another, or before its answer.
 //  3. The turns of all mailboxes that a step concerns are held from reading the queue to recording the outcome, so that
 //     the mirror never takes the result of a change for news. They are not held while replay waits for anything else.
-//  4. Only what was named by UID is expunged. Where the upstream cannot do that, other marks are set aside, and queued to
-//     be put back before they are. A mailbox is deleted only when everything in it was here.
+//  4. Only what was named by UID is expunged. Where the upstream cannot do that, other marks are set aside, which is
+//     queued before, and put back in the flush that expunges. A mailbox is deleted only when everything in it was here.
 //  5. Each drain tries each change once: what is refused waits or is parked, and never keeps others from their turn.
 //  6. Everything that a connection was not asked to forget is known from the store: a Replayer may be stopped at any
 //     moment.

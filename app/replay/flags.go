@@ -176,120 +176,171 @@ func (w *work) expunges(ctx context.Context, j job) error {
 	for k, i := range items {
 		uids[k] = w.queue[i].Upstream
 	}
-	refused, wait, err := w.expunge(ctx, id, sel, mailbox.SetOf(uids...), false)
+	out, err := w.expunge(ctx, id, sel, mailbox.SetOf(uids...), false)
 	switch {
-	case err != nil || wait:
+	case err != nil || out.wait:
 		return err
-	case refused != nil:
-		w.refused(items, refused)
+	case out.refused != nil:
+		w.refused(items, out.refused)
 		return nil
 	}
 	for _, i := range items {
-		w.done(i, 0)
+		switch q := &w.queue[i]; {
+		case !out.left.Contains(q.Upstream):
+			w.done(i, 0)
+		case q.Attempts < vagueTries:
+			w.again(i, keeps, w.backoff(q.Attempts, w.cfg.RetryMax))
+		default:
+			w.park(i, keeps)
+		}
 	}
 	return nil
 }
 
-// expunge removes messages from the selected mailbox upstream, and no others. wait says that this must wait; with now it
-// never has to wait for the mirror.
-func (w *work) expunge(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set, now bool) (refused error, wait bool, err error) {
+// keeps is why a message is not expunged that the upstream did not refuse to expunge.
+const keeps = "the upstream keeps the message, or somebody takes its mark away"
+
+// expunged is what became of messages that were to be expunged.
+type expunged struct {
+	refused error
+	wait    bool        // it must wait
+	left    mailbox.Set // was not expunged: the mark was taken away in between
+}
+
+// expunge removes messages from the selected mailbox upstream, and no others; with now it never has to wait for the mirror.
+func (w *work) expunge(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set, now bool) (out expunged, err error) {
 	mark := &upstream.Store{UIDs: set, Flags: flag.Make(flag.Deleted)}
 	if !w.line.server.UIDPlus {
 		return w.expungeAll(ctx, id, sel, set, mark, now)
 	}
-	expunge := &upstream.Expunge{UIDs: set}
-	if err := w.line.Do(ctx, mark, expunge); err != nil {
-		return nil, true, err
+	return w.sweep(ctx, set, mark, &upstream.Expunge{UIDs: set}, nil)
+}
+
+// sweep marks and expunges messages of the selected mailbox, gives those that were set aside their marks back, and sees
+// what is left.
+func (w *work) sweep(ctx context.Context, set mailbox.Set, mark *upstream.Store, expunge *upstream.Expunge, aside mailbox.Set) (out expunged, err error) {
+	var left []uint32
+	look := &upstream.Fetch{UIDs: set, Items: upstream.ItemFlags, OnMessage: func(m upstream.Message) error {
+		w.line.Touch()
+		if set.Contains(m.UID) {
+			left = append(left, m.UID)
+		}
+		return nil
+	}}
+	cmds := []upstream.Command{mark, expunge}
+	if len(aside) > 0 {
+		cmds = append(cmds, &upstream.Store{UIDs: aside, Flags: mark.Flags})
+	}
+	if err := w.line.Do(ctx, append(cmds, look)...); err != nil {
+		return expunged{wait: true}, err
 	}
 	if mark.Err != nil {
-		return mark.Err, false, nil
+		return expunged{refused: mark.Err}, nil
 	}
-	return expunge.Err, false, nil
+	out = expunged{refused: expunge.Err}
+	if look.Err == nil {
+		out.left = mailbox.SetOf(left...)
+	}
+	return out, nil
 }
 
 // looks bounds how often the marks are looked at before an EXPUNGE without UIDs.
 const looks = 3
 
 // expungeAll is expunge for an upstream without UIDPLUS, where EXPUNGE removes everything that is marked. Other marks are
-// set aside before; that they are to be put back is queued first, so that nothing in between can lose them. Marked messages
-// that are not known here are waited for; with now they get their marks back in the same flush, which is all that can be
-// done for them then.
-func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set, mark *upstream.Store, now bool) (refused error, wait bool, err error) {
+// set aside before, and put back in the flush of the EXPUNGE; that they are to be put back is queued before they are set
+// aside, for who dies in between. Marks that are not known here are waited for; with now they are only put back in that
+// flush, which is all that can be done for them then.
+func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set, mark *upstream.Store, now bool) (out expunged, err error) {
+	var aside mailbox.Set
 	for range looks {
 		deleted := &upstream.Deleted{}
-		if err := w.line.Do(ctx, mark, deleted); err != nil {
-			return nil, true, err
-		}
-		if mark.Err != nil {
-			return mark.Err, false, nil
+		if err := w.line.Do(ctx, deleted); err != nil {
+			return expunged{wait: true}, err
 		}
 		if deleted.Err != nil {
-			return deleted.Err, false, nil
+			return expunged{refused: deleted.Err}, w.putBack(ctx, aside)
 		}
 		others := deleted.UIDs.Minus(set)
 		if len(others) == 0 {
-			expunge := &upstream.Expunge{All: true}
-			err := w.line.Do(ctx, expunge)
-			return expunge.Err, err != nil, err
+			return w.sweep(ctx, set, mark, &upstream.Expunge{All: true}, aside)
 		}
-		unknown := others
+		known, unknown := mailbox.Set(nil), others
 		if sel.UIDValidity == w.boxes[id].Upstream.UIDValidity {
-			if unknown, err = w.setAside(ctx, id, others); err != nil {
-				return nil, true, err
+			if known, unknown, err = w.setAside(ctx, id, others); err != nil {
+				return expunged{wait: true}, err
 			}
 		}
 		if len(unknown) > 0 && !now {
 			w.hold(id)
 			w.host.Look(id)
-			return nil, true, nil
+			return expunged{wait: true}, w.putBack(ctx, aside)
 		}
+		aside = aside.Union(known).Union(unknown)
 		unmark := &upstream.Store{UIDs: others, Flags: mark.Flags, Remove: true}
 		if err := w.line.Do(ctx, unmark); err != nil {
-			return nil, true, err
+			return expunged{wait: true}, err
 		}
 		if unmark.Err != nil {
-			return unmark.Err, false, nil
-		}
-		if len(unknown) > 0 {
-			expunge := &upstream.Expunge{All: true}
-			err := w.line.Do(ctx, expunge, &upstream.Store{UIDs: unknown, Flags: mark.Flags})
-			return expunge.Err, err != nil, err
+			return expunged{refused: unmark.Err}, w.putBack(ctx, aside)
 		}
 	}
 	w.hold(id)
-	return nil, true, nil // somebody marks messages all the time: another time
+	return expunged{wait: true}, w.putBack(ctx, aside) // somebody marks messages all the time: another time
 }
 
-// setAside queues that \Deleted is put back on those of the messages that are known here, and returns the others.
-func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) (unknown mailbox.Set, err error) {
+// putBack gives messages of the selected mailbox their marks back.
+func (w *work) putBack(ctx context.Context, aside mailbox.Set) error {
+	if len(aside) == 0 {
+		return nil
+	}
+	return w.line.Do(ctx, &upstream.Store{UIDs: aside, Flags: flag.Make(flag.Deleted)})
+}
+
+// setAside queues that \Deleted is put back on those of the messages that have it here, too, and what is to be made from
+// them. It returns those whose mark is to be put back, and those that are not known here to have one. The others are the
+// ones whose mark a client took away.
+func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) (known, unknown mailbox.Set, err error) {
 	unmarked := map[mailbox.UID]bool{} // a client took the mark away, and the upstream has not heard of it
 	for _, q := range w.queue {
 		if q.Kind == mutation.Flags && q.Ref.Mailbox == id && q.Op.Remove.Has(flag.Deleted) {
 			unmarked[q.Ref.UID] = true
 		}
 	}
-	var known []uint32
-	var marked []mailbox.UID
+	marked := map[mailbox.ID][]mailbox.UID{}
+	sources := map[mailbox.UID]bool{}
+	var back, idle []uint32
 	err = w.Mirror.UpstreamRows(ctx, w.fence.Account, id, func(row metadata.UpstreamRow) error {
-		if row.Upstream != 0 && others.Contains(row.Upstream) {
-			known = append(known, row.Upstream)
-			if !row.Departed && !unmarked[row.UID] {
-				marked = append(marked, row.UID)
+		switch {
+		case row.Upstream == 0 || !others.Contains(row.Upstream):
+		case row.Departed || row.Flags.Has(flag.Deleted):
+			back = append(back, row.Upstream)
+			sources[row.UID] = true
+			if !row.Departed {
+				marked[id] = append(marked[id], row.UID)
 			}
+		case unmarked[row.UID]:
+			idle = append(idle, row.Upstream)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fault.Wrap("read messages", err)
+		return nil, nil, fault.Wrap("read messages", err)
 	}
-	if len(marked) > 0 {
-		_, err = w.Edits.EditFlags(ctx, w.fence.Account, metadata.FlagEdit{
-			Mailbox: id, UIDs: mailbox.SetOf(marked...), Mode: metadata.AddFlags, Flags: flag.Make(flag.Deleted), Always: true,
-			Now: w.Clock.Now(),
-		})
-		if fault.Is(err, fault.NotFound) {
-			err = nil // a client deleted the mailbox meanwhile
+	for _, q := range w.queue { // one that is made while the mark is away lacks it
+		if (q.Kind == mutation.Copy || q.Kind == mutation.Move) && q.Source.Mailbox == id && sources[q.Source.UID] {
+			marked[q.Ref.Mailbox] = append(marked[q.Ref.Mailbox], q.Ref.UID)
 		}
 	}
-	return others.Minus(mailbox.SetOf(known...)), fault.Wrap("set marks aside", err)
+	for in, uids := range marked {
+		_, err := w.Edits.EditFlags(ctx, w.fence.Account, metadata.FlagEdit{
+			Mailbox: in, UIDs: mailbox.SetOf(uids...), Mode: metadata.AddFlags, Flags: flag.Make(flag.Deleted), Again: true,
+			Now: w.Clock.Now(),
+		})
+		if err != nil && !fault.Is(err, fault.NotFound) { // a client may have deleted the mailbox meanwhile
+			return nil, nil, fault.Wrap("set marks aside", err)
+		}
+	}
+	known = mailbox.SetOf(back...)
+	return known, others.Minus(known).Minus(mailbox.SetOf(idle...)), nil
 }

@@ -116,7 +116,7 @@ func (w *work) keepLocal(ctx context.Context, q *metadata.Queued, sel *upstream.
 		return nil
 	}
 	_, err := w.Edits.EditFlags(ctx, w.fence.Account, metadata.FlagEdit{
-		Mailbox: q.Ref.Mailbox, UIDs: mailbox.SetOf(q.Ref.UID), Mode: metadata.AddFlags, Flags: local, Always: true,
+		Mailbox: q.Ref.Mailbox, UIDs: mailbox.SetOf(q.Ref.UID), Mode: metadata.AddFlags, Flags: local, Again: true,
 		Now: w.Clock.Now(),
 	})
 	if fault.Is(err, fault.NotFound) {
@@ -357,20 +357,23 @@ func (w *work) finishMoves(ctx context.Context, from mailbox.ID, sel *upstream.S
 	for k, i := range items {
 		uids[k] = sources[i]
 	}
-	refused, wait, err := w.expunge(ctx, from, sel, mailbox.SetOf(uids...), true)
-	if wait || err != nil {
+	out, err := w.expunge(ctx, from, sel, mailbox.SetOf(uids...), true)
+	if out.wait || err != nil {
 		return err // they are Sent still, and found again
 	}
-	if refused != nil {
-		if fault.Is(refused, fault.Unavailable) && w.vain[w.queue[items[0]].ID] < vagueTries {
+	if out.refused != nil || len(out.left) > 0 {
+		if (out.refused == nil || fault.Is(out.refused, fault.Unavailable)) && w.vain[w.queue[items[0]].ID] < vagueTries {
 			for _, i := range items {
 				w.vain[w.queue[i].ID]++
 			}
 			w.hold(from)
 			return nil
 		}
-		w.Log.Warn("the upstream keeps messages that were moved away", "mailbox", int64(from), "messages", len(items),
-			"error", errText(refused))
+		reason := keeps
+		if out.refused != nil {
+			reason = errText(out.refused)
+		}
+		w.Log.Warn("the upstream keeps messages that were moved away", "mailbox", int64(from), "messages", len(items), "error", reason)
 	}
 	for _, i := range items {
 		delete(w.vain, w.queue[i].ID)

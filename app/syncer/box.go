@@ -129,10 +129,14 @@ func (b *box) raw() string {
 	return b.info.Upstream.Name
 }
 
-// selectable says whether the mailbox is there to be mirrored; runner.mu is held.
+// selectable says whether the mailbox can be looked at; runner.mu is held.
 func (b *box) selectable() bool {
-	return b.info.Upstream.Name != "" && b.info.Attrs&mailbox.NoSelect == 0 && !b.info.Deleting
+	return b.info.Upstream.Name != "" && b.info.Attrs&mailbox.NoSelect == 0
 }
+
+// wanted says whether the mailbox is to be mirrored; runner.mu is held. One that a client deleted is looked at only when
+// replay asks: what waits for it may need its UIDs. Nothing new is taken into it.
+func (b *box) wanted() bool { return b.selectable() && !b.info.Deleting }
 
 // refresh reads from the store what may have changed since the last pass over the mailboxes, whose turns the caller has.
 // It returns those that may be looked at: what is new in one that is uncertain may be the result of a change that was
@@ -183,7 +187,7 @@ func (o *owner) loadBoxes(ctx context.Context) ([]metadata.Mirrored, error) {
 		}
 		b.info, b.name, b.attrs, b.rows, b.bodies = info, info.Name, info.Attrs, info.Messages, info.Bodies
 		o.boxes[b.id] = b
-		if b.selectable() {
+		if b.wanted() {
 			o.order = append(o.order, b)
 		}
 	}

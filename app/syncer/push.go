@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -232,13 +233,14 @@ func (o *owner) lookAtWatched(ctx context.Context, l *link) error {
 func (o *owner) lookAtDue(ctx context.Context, l *link) error {
 	var due []*box
 	o.note(func() {
-		for _, b := range o.order {
-			if b.due {
+		for _, b := range o.boxes {
+			if b.due && b.selectable() {
 				b.due = false
 				due = append(due, b)
 			}
 		}
 	})
+	slices.SortFunc(due, func(a, b *box) int { return cmp.Compare(a.id, b.id) })
 	if len(due) == 0 {
 		return nil
 	}

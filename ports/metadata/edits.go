@@ -19,7 +19,7 @@ import (
 //     upstream UID, identity), which counts as known to the mirror: see UpstreamRow. It stays while its Expunge, a Copy or
 //     Move from it, or its own placement is outstanding. One that none of these concerns any more, because the Expunge or
 //     the Move was discarded, is forgotten, and the mailbox's Checkpoint.Synced cleared: the message comes back as new.
-//   - A Flags mutation has only the flags that the edit changed here, unless FlagEdit.Always is set. Changes of flags of
+//   - A Flags mutation has only the flags that the edit changed here, unless FlagEdit.Again is set. Changes of flags of
 //     one message merge into its last Flags mutation (flag.Op.Then, Version rises) unless a later Copy or Move has the
 //     message as its source, or that mutation is Parked. A merged Op that is Empty stays: it has been sent, perhaps. Parked
 //     ones lose the flags that a later change is about, and are dropped when none are left (mutation.Narrow).
@@ -66,9 +66,10 @@ type FlagEdit struct {
 	Mode      FlagMode
 	Flags     flag.Set
 	Unchanged *mailbox.ModSeq // UNCHANGEDSINCE (RFC 7162 section 3.1.3): messages with a higher mod-sequence are left alone
-	// Always queues the change for messages that have these flags already, too: replay puts flags back so that it took
-	// away upstream for a moment. Else what changes nothing here is not queued.
-	Always bool
+	// Again, with AddFlags, queues the change for the messages that have all these flags already, and leaves the others
+	// alone: replay puts flags back so that it took away upstream for a moment, unless a client takes them away, too. Else
+	// what changes nothing here is not queued.
+	Again bool
 	Now    time.Time
 }
 
@@ -163,7 +164,9 @@ type Queue interface {
 	Mutations(ctx context.Context, acc account.ID, after mutation.ID, limit int) ([]Queued, error)
 	// Intend marks placements, creations, deletions and renames Sent with their intents, before they are sent. It returns
 	// those that were still Waiting, or Sent already, which keep their first intents; others must not be sent: a client
-	// took them back, or they are Parked. What can be repeated is returned and not marked.
+	// took them back, or they are Parked. What can be repeated is returned and not marked. A mailbox into which something is
+	// placed and that was never looked at gets the intent's UIDValidity as its Checkpoint's: it is known by that when somebody
+	// renames it before the outcome is known.
 	Intend(ctx context.Context, f Fence, intents []Intended) ([]mutation.ID, error)
 	// Settle records outcomes; those of mutations that are not in the queue any more are skipped. It returns the mailboxes
 	// that clients see changed.

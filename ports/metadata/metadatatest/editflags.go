@@ -151,22 +151,19 @@ func testParkedFlags(t *testing.T, h Harness) {
 	equal(t, "the moved message's flags", f.flagsOf(b, 3), `\Seen $Work x`)
 }
 
-func testFlagsAlways(t *testing.T, h Harness) {
+func testFlagsAgain(t *testing.T, h Harness) {
 	f := newFixture(t, h)
-	f.add(f.inbox, 10)
-	f.apply(f.inbox, metadata.Update{Flags: []metadata.FlagChange{{UID: 1, Flags: flag.Make(flag.Seen | flag.Deleted)}}})
+	f.add(f.inbox, 10, 20, 30)
+	marked := flag.Make(flag.Seen | flag.Deleted)
+	f.apply(f.inbox, metadata.Update{Flags: []metadata.FlagChange{{UID: 1, Flags: marked}, {UID: 2, Flags: marked}}})
+	f.store(f.inbox, metadata.RemoveFlags, flag.Make(flag.Deleted), 2)
 	seq := f.info(f.inbox).HighestModSeq
-	for _, mode := range []metadata.FlagMode{metadata.AddFlags, metadata.RemoveFlags, metadata.ReplaceFlags} {
-		e := metadata.FlagEdit{Mailbox: f.inbox, UIDs: everyUID, Mode: mode, Always: true, Now: later}
-		e.Flags = map[metadata.FlagMode]flag.Set{
-			metadata.AddFlags: flag.Make(flag.Deleted), metadata.RemoveFlags: flag.Make(flag.Draft),
-			metadata.ReplaceFlags: flag.Make(flag.Seen | flag.Deleted),
-		}[mode]
-		done, err := f.EditFlags(f.ctx, f.acc.ID, e)
-		f.ok(err)
-		equal(t, "nothing changes here", []any{done.ModSeq, done.Changed.String()}, []any{seq, ""})
-	}
-	f.queued([]any{f.inbox}, `flags #1.1 +(\Deleted \Seen) -(\Draft) v2`)
+	done, err := f.EditFlags(f.ctx, f.acc.ID, metadata.FlagEdit{
+		Mailbox: f.inbox, UIDs: everyUID, Mode: metadata.AddFlags, Flags: marked, Again: true, Now: later,
+	})
+	f.ok(err)
+	equal(t, "nothing changes here", []any{done.ModSeq, done.Changed.String()}, []any{seq, ""})
+	f.queued([]any{f.inbox}, `flags #1.2 +() -(\Deleted)`, `flags #1.1 +(\Deleted \Seen) -()`)
 }
 
 // testManyFlags edits more messages than a statement holds, in pieces that are not adjacent.

@@ -120,18 +120,18 @@ func (m *editModel) editFlags(e metadata.FlagEdit) (changed, modified mailbox.Se
 		case metadata.ReplaceFlags:
 			op = flag.Op{Add: e.Flags, Remove: old.Minus(e.Flags)}
 		}
-		want := op.Apply(old)
-		if !e.Always {
-			op = flag.Replace(old, want)
+		if e.Again {
+			if e.Flags.Minus(old).Empty() {
+				m.queueFlags(ref(b.id, r.UID), op)
+			}
+			continue
 		}
-		if !want.Equal(old) {
+		if want := op.Apply(old); !want.Equal(old) {
 			r.Flags = want
 			b.touch(r)
 			changed = changed.Union(one)
-		} else if !e.Always {
-			continue
+			m.queueFlags(ref(b.id, r.UID), flag.Replace(old, want))
 		}
-		m.queueFlags(ref(b.id, r.UID), op)
 	}
 	return changed, modified
 }

@@ -109,7 +109,9 @@ func (e *edits) flags() flag.Set {
 func (e *edits) editFlags(b *editBox) {
 	edit := metadata.FlagEdit{
 		Mailbox: b.id, UIDs: e.uids(b), Mode: metadata.FlagMode(e.rng.IntN(3)), Flags: e.flags(), Now: later,
-		Always: e.rng.IntN(8) == 0,
+	}
+	if e.rng.IntN(8) == 0 {
+		edit.Mode, edit.Again = metadata.AddFlags, true
 	}
 	if e.rng.IntN(6) == 0 {
 		since := mailbox.ModSeq(e.rng.IntN(int(b.seq) + 1))

@@ -356,7 +356,7 @@ func testMailboxLost(t *testing.T, h Harness) {
 	equal(t, "mirrored", []any{m.Name, m.Upstream, m.Messages, m.Bound, m.Bodies, m.Uncertain},
 		[]any{"BB", metadata.Upstream{}, uint32(3), uint32(0), uint32(2), true})
 	equal(t, "tombstones", f.changes(b, seq).Expunged.String(), "1,3")
-	f.queued([]any{b, c, f.inbox}, "copy #2.1<#1.1", "append #1.4", "append! #1.5", "move #1.6<#3.1", `flags #1.4 +(\Seen) -()`)
+	f.queued([]any{b, c, f.inbox}, "copy #2.1<#1.1", "append #1.4", "append! #1.5", "move #1.6<#3.1", `flags #1.4 +(\Seen) -()`, "create #1 BB")
 	equal(t, "undo list", len(f.retained("", now)), 3)
 
 	// Without such it is gone; what was moved out of it is uploaded.

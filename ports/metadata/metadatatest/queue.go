@@ -31,6 +31,7 @@ func testIntend(t *testing.T, h Harness) {
 	f.queued(boxes, "append! #1.3", "move? #2.1<#1.1", `flags #1.2 +(\Seen) -()`)
 	q := f.queue()[0]
 	equal(t, "the intent", q.Intent, mutation.Intent{UIDValidity: 7, UIDNext: 70})
+	equal(t, "what the mailbox is known by", f.mirrored(f.inbox).Upstream.Checkpoint, metadata.Checkpoint{UIDValidity: 7})
 	equal(t, "uncertain", []bool{f.mirrored(f.inbox).Uncertain, f.mirrored(b).Uncertain}, []bool{true, false})
 	// The first intent is what counts.
 	got, err := f.Intend(f.ctx, f.fence, []metadata.Intended{{ID: ids[0], Intent: mutation.Intent{UIDValidity: 9, UIDNext: 900}}})

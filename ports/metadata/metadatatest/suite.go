@@ -80,7 +80,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"edit flags", testEditFlags},
 		{"unchanged since", testUnchangedSince},
 		{"queue of flags", testFlagQueue},
-		{"flags always", testFlagsAlways},
+		{"flags again", testFlagsAgain},
 		{"parked flags", testParkedFlags},
 		{"many flags", testManyFlags},
 		{"add messages", testAddMessages},
