@@ -173,6 +173,24 @@ func (q *queue) eachMutation(ctx context.Context, where string, args []any, fn f
 	})
 }
 
+// about returns the mutations that have the message as Ref or as Source, by id.
+func (q *queue) about(ctx context.Context, ref mutation.Ref) (all []mutation.Mutation, err error) {
+	if err := q.save(ctx); err != nil {
+		return nil, err
+	}
+	args := []any{int64(q.acc), int64(ref.Mailbox), int64(ref.UID)}
+	for _, where := range [...]string{
+		`q.account_id = ? AND q.mailbox_id = ? AND q.uid = ?`,
+		`q.account_id = ? AND q.src_mailbox_id = ? AND q.src_uid = ? AND q.src_uid > 0`,
+	} {
+		if err := q.eachMutation(ctx, where, args, func(m mutation.Mutation) { all = append(all, m) }); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b mutation.Mutation) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
 // opQuery reads changes of flags, with the highest id of a copy or move from the message.
 const opQuery = `SELECT q.uid, q.id, q.state = 'parked', q.add_sys, q.add_keywords, q.remove_sys, q.remove_keywords,
 	coalesce((SELECT max(s.id) FROM mutations s INDEXED BY mutations_source WHERE s.account_id = q.account_id

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"imapped/domain/fault"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/mutation"
 	"imapped/ports/metadata"
@@ -16,6 +17,7 @@ type settling struct {
 	now     time.Time
 	done    []any          // ids of mutations that are done
 	gone    []mutation.Ref // departed rows that are not needed any more
+	left    []mutation.Ref // departed sources that are to be expunged
 	freed   []mutation.Ref // messages that may have departed and been needed for what is done now
 	bindsOf *groups[mailbox.ID]
 	binds   map[mutation.Ref]uint32
@@ -72,13 +74,8 @@ func (t *settling) settle(ctx context.Context, m mutation.Mutation, o metadata.O
 		if m.Kind == mutation.Flags && m.Version != o.Version {
 			return t.undone(ctx, m, waiting, o) // what was refused is not what it is now
 		}
-		if m.Kind == mutation.Flags && !o.Rest.Empty() {
-			if _, err := t.q.c.exec(ctx, `UPDATE mutations SET add_sys = ?, add_keywords = ?, remove_sys = ?,
-				remove_keywords = ? WHERE account_id = ? AND id = ?`, int64(o.Rest.Add.Sys),
-				o.Rest.Add.KeywordString(), int64(o.Rest.Remove.Sys), o.Rest.Remove.KeywordString(),
-				int64(t.q.acc), int64(m.ID)); err != nil {
-				return err
-			}
+		if m.Kind == mutation.Flags {
+			return t.parkFlags(ctx, m, o)
 		}
 		return t.undone(ctx, m, parked, o)
 	}
@@ -95,7 +92,11 @@ func (t *settling) settle(ctx context.Context, m mutation.Mutation, o metadata.O
 		t.freed = append(t.freed, m.Ref)
 		switch m.Kind {
 		case mutation.Move:
-			t.gone = append(t.gone, m.Source)
+			if o.Left {
+				t.left = append(t.left, m.Source)
+			} else {
+				t.gone = append(t.gone, m.Source)
+			}
 		case mutation.Copy:
 			t.freed = append(t.freed, m.Source)
 		}
@@ -107,6 +108,64 @@ func (t *settling) settle(ctx context.Context, m mutation.Mutation, o metadata.O
 		return t.q.removeMailbox(ctx, t.now, m.Ref.Mailbox, false)
 	}
 	return nil
+}
+
+// parkFlags parks a change of flags, or what is left of it.
+func (t *settling) parkFlags(ctx context.Context, m mutation.Mutation, o metadata.Outcome) error {
+	op := m.Op
+	if !o.Rest.Empty() {
+		op = o.Rest
+	}
+	rest, err := t.part(ctx, m.Ref, m.ID, op)
+	if err != nil {
+		return err
+	}
+	if rest.Empty() {
+		t.done = append(t.done, int64(m.ID))
+		return nil
+	}
+	if rest != m.Op {
+		if err := t.q.writeOps(ctx, only(rest, int64(m.ID)), 0); err != nil {
+			return err
+		}
+	}
+	return t.undone(ctx, m, parked, o)
+}
+
+func only(op flag.Op, id int64) *groups[flag.Op] {
+	g := newGroups[flag.Op]()
+	g.add(op, id)
+	return g
+}
+
+// part gives what was made from a message since the mutation the change of its flags that is not made to it, and returns
+// what stays.
+func (t *settling) part(ctx context.Context, ref mutation.Ref, since mutation.ID, op flag.Op) (flag.Op, error) {
+	about, err := t.q.about(ctx, ref)
+	if err != nil {
+		return op, err
+	}
+	rest, heirs := mutation.Parting(about, ref, since, op)
+	for _, h := range heirs {
+		departed, err := t.q.departedAmong(ctx, h.Ref.Mailbox, []any{int64(h.Ref.UID)})
+		if err != nil {
+			return rest, err
+		}
+		if len(departed) > 0 {
+			if _, err := t.part(ctx, h.Ref, 0, h.Op); err != nil {
+				return rest, err
+			}
+			continue
+		}
+		own, err := t.q.about(ctx, h.Ref)
+		if err != nil {
+			return rest, err
+		}
+		if op := mutation.Narrowed(own, h.Ref, h.Op); !op.Empty() {
+			t.q.add(mutation.Flags, h.Ref, mutation.Ref{}, op, t.now)
+		}
+	}
+	return rest, nil
 }
 
 // undone writes the state of a mutation that was attempted in vain. The placement of a message that is gone here, and that
@@ -195,6 +254,12 @@ func (t *settling) finish(ctx context.Context) ([]metadata.Applied, error) {
 			return nil, err
 		}
 	}
+	left := byMailbox(t.left)
+	for _, id := range left.order {
+		if err := t.expunge(ctx, id, left.of[id]); err != nil {
+			return nil, err
+		}
+	}
 	for _, id := range t.bindsOf.order {
 		if err := t.bind(ctx, id, t.bindsOf.of[id]); err != nil {
 			return nil, err
@@ -207,6 +272,23 @@ func (t *settling) finish(ctx context.Context) ([]metadata.Applied, error) {
 		}
 	}
 	return t.applied, t.q.save(ctx)
+}
+
+// expunge queues that departed messages, of one mailbox, are expunged.
+func (t *settling) expunge(ctx context.Context, id mailbox.ID, uids []any) error {
+	departed, err := t.q.departedAmong(ctx, id, uids)
+	if err != nil {
+		return err
+	}
+	ch := &change{c: t.q.c, acc: t.q.acc, id: id}
+	if _, err := ch.over(ctx, departed, 0, `DELETE FROM mutations WHERE account_id = ? AND mailbox_id = ?
+		AND kind = 'flags' AND uid`, ch.keys()...); err != nil {
+		return err
+	}
+	for uid := range departed.All {
+		t.q.add(mutation.Expunge, mutation.Ref{Mailbox: id, UID: mailbox.UID(uid)}, mutation.Ref{}, flag.Op{}, t.now)
+	}
+	return nil
 }
 
 // bind gives placed messages of one mailbox their upstream UIDs.

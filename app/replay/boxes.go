@@ -77,7 +77,14 @@ func (w *work) createBox(ctx context.Context, i int) error {
 	return nil
 }
 
-// create makes a mailbox upstream, or finds it there, and notes its name.
+// adopt leaves it to the mirror to find out whether the upstream's mailbox of a name is the one that is to be made, or one
+// that it knows by another name.
+func (w *work) adopt(id mailbox.ID) {
+	w.hold(id)
+	w.host.Look(Lists)
+}
+
+// create makes a mailbox upstream, and notes its name.
 func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailbox.Attr) (refused, err error) {
 	l, err := w.connect(ctx)
 	if err != nil {
@@ -94,6 +101,11 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		return err, nil
 	}
 	if other, taken := w.holder(id, raw); taken {
+		if w.boxes[id].Messages == 0 { // then that is the mailbox of this name, on both sides
+			err := w.Mirror.RemoveMailbox(ctx, w.fence, id)
+			w.host.Look(Lists)
+			return nil, fault.Wrap("give up an empty mailbox for the upstream's", err)
+		}
 		return fault.Newf(fault.Invalid, "create mailbox", "the upstream's mailbox of this name is %q here", other), nil
 	}
 	cmd := &upstream.Create{Name: raw, Use: use}
@@ -112,6 +124,8 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		if st[0].Err != nil {
 			return cmd.Err, nil
 		}
+		w.adopt(id)
+		return nil, nil
 	}
 	// The client may have renamed it meanwhile: what is written is what the store has, with the upstream's name.
 	if err := w.readBoxes(ctx); err != nil {
@@ -140,11 +154,6 @@ func (w *work) holder(id mailbox.ID, raw string) (name string, taken bool) {
 	return "", false
 }
 
-// absent says whether a STATUS was refused for good: there is no such mailbox.
-func absent(s *upstream.Status) bool {
-	return isRefusal(s.Err) && (fault.Is(s.Err, fault.NotFound) || fault.Is(s.Err, fault.Forbidden) || fault.Is(s.Err, fault.Invalid))
-}
-
 func (w *work) deleteBox(ctx context.Context, i int) error {
 	q := &w.queue[i]
 	id := q.Ref.Mailbox
@@ -157,7 +166,7 @@ func (w *work) deleteBox(ctx context.Context, i int) error {
 	switch {
 	case err != nil:
 		return err
-	case absent(st[0]): // somebody removed it, or renamed it: the mirror finds out which
+	case st[0].Absent(): // somebody removed it, or renamed it: the mirror finds out which
 		w.again(i, errText(st[0].Err), w.backoff(q.Attempts, w.cfg.RetryMax))
 		w.host.Look(Lists)
 		return nil
@@ -190,7 +199,7 @@ func (w *work) deleteBox(ctx context.Context, i int) error {
 		if st, err = w.status(ctx, raw); err != nil {
 			return err
 		}
-		if !absent(st[0]) {
+		if !st[0].Absent() {
 			w.refused([]int{i}, cmd.Err)
 			return nil
 		}
@@ -337,7 +346,7 @@ func (w *work) subscribe(ctx context.Context, i int) error {
 	switch {
 	case err != nil:
 		return err
-	case !absent(st[0]):
+	case !st[0].Absent():
 		w.refused([]int{i}, cmd.Err)
 	case cmd.Off || w.boxes[q.Ref.Mailbox].ID == 0 || w.boxes[q.Ref.Mailbox].Deleting:
 		w.done(i, 0) // there is nothing to be subscribed

@@ -176,7 +176,7 @@ func (w *work) expunges(ctx context.Context, j job) error {
 	for k, i := range items {
 		uids[k] = w.queue[i].Upstream
 	}
-	out, err := w.expunge(ctx, id, sel, mailbox.SetOf(uids...), false)
+	out, err := w.expunge(ctx, id, sel, mailbox.SetOf(uids...))
 	switch {
 	case err != nil || out.wait:
 		return err
@@ -207,11 +207,11 @@ type expunged struct {
 	left    mailbox.Set // was not expunged: the mark was taken away in between
 }
 
-// expunge removes messages from the selected mailbox upstream, and no others; with now it never has to wait for the mirror.
-func (w *work) expunge(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set, now bool) (out expunged, err error) {
+// expunge removes messages from the selected mailbox upstream, and no others.
+func (w *work) expunge(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set) (out expunged, err error) {
 	mark := &upstream.Store{UIDs: set, Flags: flag.Make(flag.Deleted)}
 	if !w.line.server.UIDPlus {
-		return w.expungeAll(ctx, id, sel, set, mark, now)
+		return w.expungeAll(ctx, id, sel, set, mark)
 	}
 	return w.sweep(ctx, set, mark, &upstream.Expunge{UIDs: set}, nil)
 }
@@ -249,9 +249,8 @@ const looks = 3
 
 // expungeAll is expunge for an upstream without UIDPLUS, where EXPUNGE removes everything that is marked. Other marks are
 // set aside before, and put back in the flush of the EXPUNGE; that they are to be put back is queued before they are set
-// aside, for who dies in between. Marks that are not known here are waited for; with now they are only put back in that
-// flush, which is all that can be done for them then.
-func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set, mark *upstream.Store, now bool) (out expunged, err error) {
+// aside, for who dies in between. Marks that are not known here are waited for.
+func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Select, set mailbox.Set, mark *upstream.Store) (out expunged, err error) {
 	var aside mailbox.Set
 	for range looks {
 		deleted := &upstream.Deleted{}
@@ -271,12 +270,12 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 				return expunged{wait: true}, err
 			}
 		}
-		if len(unknown) > 0 && !now {
+		if len(unknown) > 0 {
 			w.hold(id)
 			w.host.Look(id)
 			return expunged{wait: true}, w.putBack(ctx, aside)
 		}
-		aside = aside.Union(known).Union(unknown)
+		aside = aside.Union(known)
 		unmark := &upstream.Store{UIDs: others, Flags: mark.Flags, Remove: true}
 		if err := w.line.Do(ctx, unmark); err != nil {
 			return expunged{wait: true}, err

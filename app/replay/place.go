@@ -93,7 +93,7 @@ func (w *work) upload(ctx context.Context, j job) error {
 		switch a := appends[i]; {
 		case a.Err == nil && a.UID != 0 && a.UIDValidity == intent.UIDValidity && a.UID >= intent.UIDNext:
 			found[i] = a.UID
-			w.placed(i, a.UID)
+			w.placed(i, a.UID, false)
 		case a.Err == nil:
 			unknown = append(unknown, i)
 		case isRefusal(a.Err):
@@ -166,9 +166,10 @@ func (t touching) Read(p []byte) (int, error) {
 	return t.Reader.Read(p)
 }
 
-// placed records that an item's message has the UID upstream.
-func (w *work) placed(i int, uid uint32) {
+// placed records that an item's message has the UID upstream; with left, the source of a Move may be there still.
+func (w *work) placed(i int, uid uint32, left bool) {
 	w.done(i, uid)
+	w.outcomes[len(w.outcomes)-1].Left = left
 	w.host.Placed(w.queue[i].Ref.Mailbox)
 }
 
@@ -183,7 +184,7 @@ func (w *work) confirm(ctx context.Context, id mailbox.ID, items []int, intent m
 		return err
 	}
 	for _, i := range items {
-		w.placed(i, found[i])
+		w.placed(i, found[i], false)
 	}
 	return nil
 }
@@ -292,92 +293,13 @@ func (w *work) copies(ctx context.Context, j job) error {
 		missed = append(missed, i)
 	}
 	if len(missed) > 0 {
-		if err := w.missed(ctx, from, missed); err != nil {
-			return err
-		}
+		w.host.Look(from)
 	}
 	if len(left) > 0 {
 		w.refused(left, cmd.Err)
 	}
-	if move && !cmd.Move && len(done) > 0 {
-		if sel, err = w.open(ctx, from); err != nil {
-			return w.closed(from, nil, err)
-		}
-		sources := map[int]uint32{}
-		for _, i := range done {
-			sources[i] = w.queue[i].SourceUpstream
-		}
-		return w.finishMoves(ctx, from, sel, done, found, sources)
-	}
 	for _, i := range done {
-		w.placed(i, found[i])
-	}
-	return nil
-}
-
-// missed has it found out that the sources of copies are gone: by the mirror, or here where the mirror does not look,
-// because the mailbox is being deleted.
-func (w *work) missed(ctx context.Context, from mailbox.ID, items []int) error {
-	if !w.boxes[from].Deleting {
-		w.host.Look(from)
-		return nil
-	}
-	w.line.selected = nil
-	sel, err := w.open(ctx, from)
-	if err != nil {
-		return w.closed(from, nil, err)
-	}
-	there, err := w.sources(ctx, from, sel, items, nil)
-	if isRefusal(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var gone []mailbox.UID
-	for _, i := range items {
-		if there[i] == 0 {
-			gone = append(gone, w.queue[i].Source.UID)
-		}
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	_, err = w.Mirror.Apply(ctx, w.fence, metadata.Update{Mailbox: from, Now: w.Clock.Now(), Expunge: mailbox.SetOf(gone...)})
-	return fault.Wrap("forget messages that the upstream lost", err)
-}
-
-// finishMoves expunges the sources of moves whose copies are there, from the selected mailbox. A source that the upstream
-// does not let go comes back as the new message that it is.
-func (w *work) finishMoves(ctx context.Context, from mailbox.ID, sel *upstream.Select, items []int, found, sources map[int]uint32) error {
-	if len(items) == 0 {
-		return nil
-	}
-	uids := make([]uint32, len(items))
-	for k, i := range items {
-		uids[k] = sources[i]
-	}
-	out, err := w.expunge(ctx, from, sel, mailbox.SetOf(uids...), true)
-	if out.wait || err != nil {
-		return err // they are Sent still, and found again
-	}
-	if out.refused != nil || len(out.left) > 0 {
-		if (out.refused == nil || fault.Is(out.refused, fault.Unavailable)) && w.vain[w.queue[items[0]].ID] < vagueTries {
-			for _, i := range items {
-				w.vain[w.queue[i].ID]++
-			}
-			w.hold(from)
-			return nil
-		}
-		reason := keeps
-		if out.refused != nil {
-			reason = errText(out.refused)
-		}
-		w.Log.Warn("the upstream keeps messages that were moved away", "mailbox", int64(from), "messages", len(items), "error", reason)
-	}
-	for _, i := range items {
-		delete(w.vain, w.queue[i].ID)
-		w.placed(i, found[i])
+		w.placed(i, found[i], move && (!cmd.Move || cmd.Err != nil))
 	}
 	return nil
 }

@@ -102,7 +102,6 @@ type Replayer struct {
 	severed  time.Time // when a connection was lost last, or the process before this one was
 	held     map[mailbox.ID]*holding
 	smaller  map[mutation.ID]int      // refused in a batch: the largest batch to try it in
-	vain     map[mutation.ID]int      // moves whose result is there: how often their source could not be expunged
 	compared map[mailbox.ID]time.Time // when a comparison was asked for last
 	throttle time.Time                // the upstream asked to be left alone until then
 }
@@ -111,7 +110,7 @@ type Replayer struct {
 func New(p Ports, c Config, h Host, f metadata.Fence) *Replayer {
 	return &Replayer{
 		Ports: p, cfg: c.withDefaults(), host: h, fence: f, wake: make(chan struct{}, 1),
-		held: map[mailbox.ID]*holding{}, compared: map[mailbox.ID]time.Time{}, smaller: map[mutation.ID]int{}, vain: map[mutation.ID]int{},
+		held: map[mailbox.ID]*holding{}, compared: map[mailbox.ID]time.Time{}, smaller: map[mutation.ID]int{},
 	}
 }
 

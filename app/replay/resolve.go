@@ -9,7 +9,6 @@ import (
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/domain/message"
-	"imapped/domain/mirror"
 	"imapped/domain/mutation"
 	"imapped/ports/metadata"
 	"imapped/ports/upstream"
@@ -77,8 +76,8 @@ func (w *work) resolveBox(ctx context.Context, i int) error {
 		if err != nil {
 			return err
 		}
-		if st[0].Err == nil {
-			w.named(i, []metadata.RawName{{ID: id, Name: raw, Delimiter: codec.Delimiter}})
+		if _, taken := w.holder(id, raw); st[0].Err == nil && !taken {
+			w.adopt(id)
 			return nil
 		}
 		w.notDone(i)
@@ -91,7 +90,7 @@ func (w *work) resolveBox(ctx context.Context, i int) error {
 		if err != nil {
 			return err
 		}
-		if absent(st[0]) {
+		if st[0].Absent() {
 			w.done(i, 0)
 			w.host.Changed(Lists, 0)
 			return nil
@@ -156,24 +155,16 @@ func (w *work) resolvePlacements(ctx context.Context, id mailbox.ID, items []int
 			}
 		}
 	}
-	moves := map[mailbox.ID][]int{}
 	for _, i := range items {
 		q := &w.queue[i]
-		switch {
-		case found[i] == 0:
+		if found[i] == 0 {
 			// It was not carried out. What else is to be done, when its source is not there any more either, is planned when
 			// the mirror knows that.
 			w.notDone(i)
-		case q.Kind == mutation.Move && q.SourceUpstream != 0:
-			moves[q.Source.Mailbox] = append(moves[q.Source.Mailbox], i)
-		default:
-			w.placed(i, bound(found[i], bind))
+			continue
 		}
-	}
-	for from, list := range moves {
-		if err := w.resolveMoves(ctx, from, list, found, bind); err != nil {
-			return err
-		}
+		// Of a Move it is not known whether its source is gone.
+		w.placed(i, bound(found[i], bind), q.Kind == mutation.Move && q.SourceUpstream != 0)
 	}
 	return nil
 }
@@ -185,106 +176,6 @@ func bound(uid uint32, bind bool) uint32 {
 		return 0
 	}
 	return uid
-}
-
-// resolveMoves expunges what is left of the sources of moves whose results were found.
-func (w *work) resolveMoves(ctx context.Context, from mailbox.ID, items []int, found map[int]uint32, bind bool) error {
-	w.line.selected = nil
-	sel, err := w.selectBox(ctx, from)
-	if err != nil && !isRefusal(err) {
-		return err
-	}
-	sources := map[int]uint32{}
-	if err == nil {
-		if sources, err = w.sources(ctx, from, sel, items, found); err != nil && !isRefusal(err) {
-			return err
-		}
-	}
-	if err != nil { // whether its mailbox is gone is for the mirror to find out
-		w.hold(w.queue[items[0]].Ref.Mailbox)
-		w.host.Look(Lists)
-		return nil //nolint:nilerr // another step will do
-	}
-	results := map[int]uint32{}
-	var left []int
-	for _, i := range items {
-		results[i] = bound(found[i], bind)
-		if sources[i] == 0 {
-			w.placed(i, results[i])
-		} else {
-			left = append(left, i)
-		}
-	}
-	return w.finishMoves(ctx, from, sel, left, results, sources)
-}
-
-// sources returns the UIDs that the items' sources have in the selected mailbox; those that are not there are left out.
-// Where its UIDs are not those that are known here, messages are known by their identity.
-func (w *work) sources(ctx context.Context, from mailbox.ID, sel *upstream.Select, items []int, found map[int]uint32) (map[int]uint32, error) {
-	out := map[int]uint32{}
-	known := sel.UIDValidity == w.boxes[from].Upstream.UIDValidity && sel.UIDValidity != 0
-	there := map[uint32]mailbox.ObjectID{}
-	fetch := &upstream.Fetch{OnMessage: func(m upstream.Message) error {
-		w.line.Touch()
-		there[m.UID] = mailbox.ObjectID{}
-		if m.Has&upstream.ItemMeta == upstream.ItemMeta {
-			there[m.UID] = m.Identity().Email
-		}
-		return nil
-	}}
-	if known {
-		var uids []uint32
-		for _, i := range items {
-			uids = append(uids, w.queue[i].SourceUpstream)
-		}
-		fetch.UIDs, fetch.Items = mailbox.SetOf(uids...), upstream.ItemFlags
-	} else {
-		fetch.UIDs, fetch.Open, fetch.Items = mailbox.Set{{First: 1, Last: ^uint32(0)}}, true, upstream.ItemMeta
-	}
-	if sel.Messages > 0 {
-		if err := w.line.Do(ctx, fetch); err != nil {
-			return nil, err
-		}
-		if fetch.Err != nil {
-			return nil, fetch.Err
-		}
-	}
-	if known {
-		for _, i := range items {
-			if _, ok := there[w.queue[i].SourceUpstream]; ok {
-				out[i] = w.queue[i].SourceUpstream
-			}
-		}
-		return out, nil
-	}
-	for _, i := range items { // a result that is in the same mailbox is not a source
-		if w.queue[i].Ref.Mailbox == from {
-			delete(there, found[i])
-		}
-	}
-	idents := make([]mirror.Ident, 0, len(there))
-	for uid, email := range there {
-		idents = append(idents, mirror.Ident{Upstream: uid, Email: email})
-	}
-	var rows []mirror.Row
-	err := w.Mirror.UpstreamRows(ctx, w.fence.Account, from, func(r metadata.UpstreamRow) error {
-		rows = append(rows, mirror.Row{UID: r.UID, Email: r.Email, Departed: r.Departed, Placing: r.Placing})
-		return nil
-	})
-	if err != nil {
-		return nil, fault.Wrap("read messages", err)
-	}
-	pairs, _, _ := mirror.Match(rows, idents)
-	is := map[mailbox.UID]uint32{}
-	for _, p := range pairs {
-		is[p.UID] = p.Upstream
-	}
-	for _, i := range items {
-		if uid := is[w.queue[i].Source.UID]; uid != 0 {
-			out[i] = uid
-		}
-	}
-	return out, nil
 }
 
 // examine looks for the results of placements into a mailbox among what it has from the intent's UIDNext on and is not

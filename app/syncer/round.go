@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -135,7 +134,7 @@ func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Li
 		}
 		switch {
 		case st == nil:
-		case absent(st):
+		case st.Absent():
 			// Deleted, but still listed for those below it, without saying that it cannot be selected: Dovecot does so.
 			b.Attrs |= mailbox.NoSelect
 		case st.Err == nil:
@@ -332,18 +331,9 @@ func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, ex
 	if r.Verify && sel.Err == nil && fetch.Err != nil { // a question that was not answered says nothing
 		return false, false, fault.As(fault.Unavailable, "verify a rename", fetch.Err)
 	}
-	left := absent(old) || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity
+	left := old.Absent() || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity
 	moved = left && sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && (!r.Verify || v.Same())
 	return moved, sel.Err == nil, nil
-}
-
-// absent says whether a STATUS was refused for good: the mailbox cannot be opened by that name any more.
-func absent(s *upstream.Status) bool {
-	var refusal *upstream.Refusal
-	if !errors.As(s.Err, &refusal) || refusal.Status != "NO" || refusal.Retry > 0 {
-		return false
-	}
-	return fault.Is(s.Err, fault.NotFound) || fault.Is(s.Err, fault.Forbidden) || fault.Is(s.Err, fault.Invalid)
 }
 
 // suspicion is implausibly many mailboxes that a listing did not have.
@@ -396,7 +386,7 @@ func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, loc
 		return nil, err
 	}
 	for i, id := range candidates {
-		if absent(asked[i]) {
+		if asked[i].Absent() {
 			gone = append(gone, id)
 		} else {
 			o.log.Warn("the upstream does not list a mailbox that it still has", "mailbox", int64(id), "status", errorText(asked[i].Err))

@@ -33,17 +33,58 @@ func (m *Mutation) from(msg Ref) bool { return (m.Kind == Copy || m.Kind == Move
 // undo what was done later.
 func Narrow(queue []Mutation, msg Ref, op flag.Op) []Mutation {
 	var out []Mutation
-	touched := op.Add.Union(op.Remove)
 	for _, m := range queue {
 		if m.Kind != Flags || m.Ref != msg || m.State != Parked {
 			continue
 		}
-		if rest := (flag.Op{Add: m.Op.Add.Minus(touched), Remove: m.Op.Remove.Minus(touched)}); rest != m.Op {
+		if rest := lacking(m.Op, op); rest != m.Op {
 			m.Op = rest
 			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// lacking returns the operation without what another is about.
+func lacking(op, other flag.Op) flag.Op {
+	touched := other.Add.Union(other.Remove)
+	return flag.Op{Add: op.Add.Minus(touched), Remove: op.Remove.Minus(touched)}
+}
+
+// Narrowed returns a change of the message's flags without what the changes that the queue has are about.
+func Narrowed(queue []Mutation, msg Ref, op flag.Op) flag.Op {
+	for i := range queue {
+		if m := &queue[i]; m.Kind == Flags && m.Ref == msg {
+			op = lacking(op, m.Op)
+		}
+	}
+	return op
+}
+
+// Heir is a message that is to be made from another, which it finds without a change of flags that it had here.
+type Heir struct {
+	Ref Ref
+	Op  flag.Op
+}
+
+// Parting returns what becomes of a change of the message's flags that is parked, and that the queue has had since the ID:
+// what later changes are about is theirs, and the rest stays; nothing does when the message was moved since. Messages that
+// are to be made from it upstream will lack what they had here: the heirs, each with what it had.
+func Parting(queue []Mutation, msg Ref, since ID, op flag.Op) (rest flag.Op, heirs []Heir) {
+	for i := range queue {
+		m := &queue[i]
+		switch {
+		case m.ID <= since || op.Empty():
+		case m.Kind == Flags && m.Ref == msg:
+			op = lacking(op, m.Op)
+		case m.from(msg):
+			heirs = append(heirs, Heir{m.Ref, op})
+			if m.Kind == Move {
+				return flag.Op{}, heirs
+			}
+		}
+	}
+	return op, heirs
 }
 
 // Removal is what becomes of the queue when something is removed here.

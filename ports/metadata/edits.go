@@ -70,7 +70,7 @@ type FlagEdit struct {
 	// alone: replay puts flags back so that it took away upstream for a moment, unless a client takes them away, too. Else
 	// what changes nothing here is not queued.
 	Again bool
-	Now    time.Time
+	Now   time.Time
 }
 
 // FlagsEdited is what EditFlags did.
@@ -214,7 +214,9 @@ const (
 	// only to be expunged, as if it had been Waiting when the message was removed, and an Append always: what was made
 	// from it will be uploaded.
 	Again
-	// Park: it is Parked with Reason. A parked Delete brings the mailbox back under its name, or the next free one. A
+	// Park: it is Parked with Reason. Of a Flags mutation what later ones of the message are about is left out, nothing is
+	// left of it when the message was moved since, and what was copied or moved since gets it as Flags of its own
+	// (mutation.Parting). A parked Delete brings the mailbox back under its name, or the next free one. A
 	// placement whose Ref departed is given up as for Again, a Copy or Move also when something was made from it. An
 	// Unsubscribe of a name that no mailbox has (a zero Ref) is Done: there is nothing to decide about.
 	Park
@@ -226,7 +228,10 @@ type Outcome struct {
 	Version  int
 	Verdict  Verdict
 	Upstream uint32
-	Raw      []RawName // Create, Rename: the upstream names that the mailboxes have now
+	// Left says, for a Move that is Done, that its source may be upstream still: it stays departed, and an Expunge of it is
+	// queued.
+	Left bool
+	Raw  []RawName // Create, Rename: the upstream names that the mailboxes have now
 	// Rest is, for a Flags mutation that is parked, the part that the upstream does not take: the rest of it was carried
 	// out, and the mutation's Op becomes Rest. Empty: its Op stays as it is. One whose Version rose meanwhile is not parked
 	// but stays Waiting.

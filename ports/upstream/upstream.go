@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"imapped/domain/account"
+	"imapped/domain/fault"
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/message"
@@ -198,6 +199,16 @@ type Status struct {
 	UIDNext       uint32
 	UIDValidity   uint32
 	HighestModSeq uint64
+}
+
+// Absent says whether the command was refused for good with NO: the mailbox cannot be opened by that name any more. A BAD
+// says nothing about the mailbox.
+func (s *Status) Absent() bool {
+	var refusal *Refusal
+	if !errors.As(s.Err, &refusal) || refusal.Status != "NO" || refusal.Retry > 0 {
+		return false
+	}
+	return fault.Is(s.Err, fault.NotFound) || fault.Is(s.Err, fault.Forbidden) || fault.Is(s.Err, fault.Invalid)
 }
 
 // Select opens a mailbox: with EXAMINE where ReadOnly and the server's EXAMINE can be relied upon.

@@ -381,10 +381,11 @@ func (m *editModel) settle(o metadata.Outcome) {
 	if o.Verdict != metadata.Done {
 		q.State = mutation.Waiting
 		if o.Verdict == metadata.Park && (q.Kind != mutation.Flags || q.Version == o.Version) {
-			q.State = mutation.Parked
-			if q.Kind == mutation.Flags && !o.Rest.Empty() {
-				q.Op = o.Rest
+			if q.Kind == mutation.Flags {
+				m.parkFlags(*q, o)
+				return
 			}
+			q.State = mutation.Parked
 		}
 		m.giveUp(*q)
 		return
@@ -400,7 +401,7 @@ func (m *editModel) settle(o metadata.Outcome) {
 	case done.Kind == mutation.Expunge:
 		m.forget(done.Ref)
 	case done.Kind.Places():
-		if done.Kind == mutation.Move {
+		if done.Kind == mutation.Move && (!o.Left || !m.left(done.Source)) {
 			m.forget(done.Source)
 		}
 		if other := b.has(o.Upstream); o.Upstream != 0 && other != 0 && other != done.Ref.UID {

@@ -274,6 +274,7 @@ func (e *edits) settleOne() {
 	if q.Kind == mutation.Flags && e.rng.IntN(2) == 0 {
 		o.Rest = flag.Op{Add: flag.Make(0, q.Op.Add.Keywords()...)}
 	}
+	o.Left = q.Kind == mutation.Move && e.rng.IntN(2) == 0
 	if q.Kind.Places() && e.rng.IntN(8) > 0 {
 		o.Upstream = e.up()
 		if b := e.model.boxes[q.Ref.Mailbox]; e.rng.IntN(10) == 0 {

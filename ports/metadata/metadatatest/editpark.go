@@ -1,0 +1,46 @@
+package metadatatest
+
+import (
+	"slices"
+
+	"imapped/domain/flag"
+	"imapped/domain/mutation"
+	"imapped/ports/metadata"
+)
+
+// parkFlags does to the model what Settle is to do with a change of flags that is parked.
+func (m *editModel) parkFlags(q mutation.Mutation, o metadata.Outcome) {
+	op := q.Op
+	if !o.Rest.Empty() {
+		op = o.Rest
+	}
+	rest := m.part(q.Ref, q.ID, op)
+	if rest.Empty() {
+		m.drop(func(x mutation.Mutation) bool { return x.ID == q.ID })
+		return
+	}
+	x := m.find(func(x mutation.Mutation) bool { return x.ID == q.ID })
+	x.State, x.Op = mutation.Parked, rest
+}
+
+func (m *editModel) part(r mutation.Ref, since mutation.ID, op flag.Op) flag.Op {
+	rest, heirs := mutation.Parting(slices.Clone(m.queue), r, since, op)
+	for _, h := range heirs {
+		if _, departed := m.boxes[h.Ref.Mailbox].departed[h.Ref.UID]; departed {
+			m.part(h.Ref, 0, h.Op)
+		} else if op := mutation.Narrowed(m.queue, h.Ref, h.Op); !op.Empty() {
+			m.enqueue(mutation.Flags, h.Ref, mutation.Ref{}, op)
+		}
+	}
+	return rest
+}
+
+// left queues that a departed message is expunged, and says no when there is no such message.
+func (m *editModel) left(r mutation.Ref) bool {
+	if _, departed := m.boxes[r.Mailbox].departed[r.UID]; !departed {
+		return false
+	}
+	m.drop(func(q mutation.Mutation) bool { return q.Ref == r && q.Kind == mutation.Flags })
+	m.enqueue(mutation.Expunge, r, mutation.Ref{}, flag.Op{})
+	return true
+}
