@@ -60,9 +60,10 @@ func (ch *change) checkpoint(ctx context.Context, p *metadata.Checkpoint) error 
 	if p == nil {
 		return nil
 	}
-	_, err := ch.c.exec(ctx, `UPDATE mailboxes SET up_uidvalidity = ?, up_uidnext = ?, up_modseq = ?, up_messages = ?,
-		up_synced = ? WHERE id = ?`, int64(p.UIDValidity), int64(p.UIDNext), int64(p.ModSeq), int64(p.Messages),
-		stamp(p.Synced), int64(ch.id))
+	// What is not taken into a mailbox that is being deleted has not been seen, should it come back.
+	_, err := ch.c.exec(ctx, `UPDATE mailboxes SET up_uidvalidity = ?1, up_uidnext = CASE WHEN deleting = 0 THEN ?2
+		WHEN up_uidvalidity = ?1 THEN up_uidnext ELSE 0 END, up_modseq = ?3, up_messages = ?4, up_synced = ?5 WHERE id = ?6`,
+		int64(p.UIDValidity), int64(p.UIDNext), int64(p.ModSeq), int64(p.Messages), stamp(p.Synced), int64(ch.id))
 	return err
 }
 

@@ -77,14 +77,24 @@ func (w *work) createBox(ctx context.Context, i int) error {
 	return nil
 }
 
-// adopt leaves it to the mirror to find out whether the upstream's mailbox of a name is the one that is to be made, or one
-// that it knows by another name.
+// adopt leaves it to the mirror to find out which mailbox the upstream has under the name of one that is to be made.
 func (w *work) adopt(id mailbox.ID) {
 	w.hold(id)
 	w.host.Look(Lists)
 }
 
-// create makes a mailbox upstream, and notes its name.
+// isKnown says whether what the upstream has under the name of a mailbox that is to be made seems to be another one, which
+// somebody renamed there.
+func (w *work) isKnown(id mailbox.ID, st *upstream.Status) bool {
+	for other, m := range w.boxes {
+		if other != id && st.UIDValidity != 0 && m.Upstream.UIDValidity == st.UIDValidity {
+			return true
+		}
+	}
+	return false
+}
+
+// create makes a mailbox upstream, or finds it there, and notes its name.
 func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailbox.Attr) (refused, err error) {
 	l, err := w.connect(ctx)
 	if err != nil {
@@ -121,11 +131,13 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		if err != nil {
 			return nil, err
 		}
-		if st[0].Err != nil {
+		if st[0].Err != nil && !fault.Is(cmd.Err, fault.Exists) { // else somebody renamed it just now
 			return cmd.Err, nil
 		}
-		w.adopt(id)
-		return nil, nil
+		if st[0].Err != nil || w.isKnown(id, st[0]) {
+			w.adopt(id)
+			return nil, nil
+		}
 	}
 	// The client may have renamed it meanwhile: what is written is what the store has, with the upstream's name.
 	if err := w.readBoxes(ctx); err != nil {

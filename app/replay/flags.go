@@ -270,12 +270,12 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 				return expunged{wait: true}, err
 			}
 		}
-		if len(unknown) > 0 {
+		if len(unknown) > 0 && !w.boxes[id].Deleting { // nothing new is taken into one that is being deleted
 			w.hold(id)
 			w.host.Look(id)
 			return expunged{wait: true}, w.putBack(ctx, aside)
 		}
-		aside = aside.Union(known)
+		aside = aside.Union(known).Union(unknown)
 		unmark := &upstream.Store{UIDs: others, Flags: mark.Flags, Remove: true}
 		if err := w.line.Do(ctx, unmark); err != nil {
 			return expunged{wait: true}, err

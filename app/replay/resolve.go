@@ -76,11 +76,15 @@ func (w *work) resolveBox(ctx context.Context, i int) error {
 		if err != nil {
 			return err
 		}
-		if _, taken := w.holder(id, raw); st[0].Err == nil && !taken {
+		_, taken := w.holder(id, raw)
+		switch {
+		case st[0].Err != nil || taken:
+			w.notDone(i)
+		case w.isKnown(id, st[0]):
 			w.adopt(id)
-			return nil
+		default:
+			w.named(i, []metadata.RawName{{ID: id, Name: raw, Delimiter: codec.Delimiter}})
 		}
-		w.notDone(i)
 	case mutation.Delete:
 		if up.Upstream.Name == "" {
 			w.done(i, 0)

@@ -137,7 +137,9 @@ func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Li
 		case st.Absent():
 			// Deleted, but still listed for those below it, without saying that it cannot be selected: Dovecot does so.
 			b.Attrs |= mailbox.NoSelect
-		case st.Err == nil:
+		case st.Err != nil:
+			b.Unsure = fault.Is(st.Err, fault.Unavailable)
+		default:
 			b.State = &mirror.State{
 				Messages: st.Messages, UIDNext: st.UIDNext, UIDValidity: st.UIDValidity, HighestModSeq: st.HighestModSeq,
 			}
@@ -332,7 +334,9 @@ func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, ex
 		return false, false, fault.As(fault.Unavailable, "verify a rename", fetch.Err)
 	}
 	left := old.Absent() || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity
-	moved = left && sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && (!r.Verify || v.Same())
+	// What was sent, and not answered, may have taken all that is known out of it.
+	same := !r.Verify || v.Same() || r.Box.Uncertain && !v.Refuted()
+	moved = left && sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && same
 	return moved, sel.Err == nil, nil
 }
 

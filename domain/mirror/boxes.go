@@ -51,6 +51,8 @@ type Listed struct {
 	Attrs     mailbox.Attr
 	NonExist  bool
 	State     *State // nil: not told
+	// Unsure says that the upstream did not tell its State for now: it may be any mailbox.
+	Unsure bool
 }
 
 // Listing is a complete list of the upstream's mailboxes: see NewListing.
@@ -206,6 +208,13 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 		}
 		gone = append(gone, b)
 	}
+	wait := false // one of those that are gone may be what the upstream tells nothing of: the next round knows more
+	for _, raw := range order {
+		if len(gone) > 0 && fresh[raw].Unsure {
+			delete(fresh, raw)
+			wait = true
+		}
+	}
 	names := map[string]bool{}
 	for _, b := range local {
 		if !b.Deleting && (matched[b.Raw] || b.Raw == "") {
@@ -253,7 +262,9 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 			}
 		}
 		if respelled == "" {
-			p.Missing.ids = append(p.Missing.ids, b.ID)
+			if !wait {
+				p.Missing.ids = append(p.Missing.ids, b.ID)
+			}
 			if !b.Deleting {
 				names[b.Name] = true // until it is removed
 			}

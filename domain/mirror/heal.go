@@ -75,6 +75,9 @@ func (v *Verdict) Look(known map[uint32]mailbox.ObjectID, u Ident) {
 // Same says whether it is the same mailbox: something agreed and nothing disagreed.
 func (v *Verdict) Same() bool { return v.same > 0 && v.other == 0 }
 
+// Refuted says whether it is another mailbox.
+func (v *Verdict) Refuted() bool { return v.other > 0 }
+
 // Sample returns up to n rows, spread over all, as upstream UID -> identity.
 func Sample(rows []Row, n int) map[uint32]mailbox.ObjectID {
 	out := make(map[uint32]mailbox.ObjectID, n)
