@@ -16,6 +16,8 @@ const selectMirrored = `SELECT id, account_id, name, attrs, subscribed, uidvalid
 	messages, unseen, deleted, size, bodies, bound, deleting, EXISTS (SELECT 1 FROM mutations q
 		INDEXED BY mutations_uncertain WHERE q.account_id = mailboxes.account_id AND q.mailbox_id = mailboxes.id
 		AND q.state = 'sent' AND q.kind IN ('append', 'copy', 'move')),
+	coalesce((SELECT q.name FROM mutations q INDEXED BY mutations_message WHERE q.account_id = mailboxes.account_id
+		AND q.mailbox_id = mailboxes.id AND q.uid = 0 AND q.kind = 'create' ORDER BY q.id LIMIT 1), ''),
 	up_name, up_delimiter, up_uidvalidity, up_uidnext, up_modseq, up_messages, up_synced FROM mailboxes `
 
 func infoDest(m *mailbox.Info) []any {
@@ -28,7 +30,7 @@ func infoDest(m *mailbox.Info) []any {
 func scanMirrored(scan func(...any) error) (m metadata.Mirrored, err error) {
 	var name []byte
 	var synced, modseq int64
-	err = scan(append(infoDest(&m.Info), &m.Bodies, &m.Bound, &m.Deleting, &m.Uncertain, &name, &m.Upstream.Delimiter, &m.Upstream.UIDValidity,
+	err = scan(append(infoDest(&m.Info), &m.Bodies, &m.Bound, &m.Deleting, &m.Uncertain, &m.Creating, &name, &m.Upstream.Delimiter, &m.Upstream.UIDValidity,
 		&m.Upstream.UIDNext, &modseq, &m.Upstream.Messages, &synced)...)
 	m.Upstream.Name = string(name)
 	m.Upstream.ModSeq = uint64(modseq)

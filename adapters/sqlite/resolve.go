@@ -7,6 +7,7 @@ import (
 
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/mutation"
 	"imapped/ports/metadata"
@@ -57,9 +58,32 @@ func (q *queue) retry(ctx context.Context, m mutation.Mutation, now time.Time) e
 			return err
 		}
 	}
+	if m.Kind == mutation.Copy && m.State == mutation.Parked {
+		if err := q.catchUp(ctx, m, now); err != nil {
+			return err
+		}
+	}
 	_, err := q.c.exec(ctx, `UPDATE mutations SET state = 'waiting', next = 0 WHERE account_id = ? AND id = ?`,
 		int64(q.acc), int64(m.ID))
 	return err
+}
+
+// catchUp queues what takes the flags that a message has now to those of the copy that was to be made of it: while the copy
+// was parked it waited for no change of flags.
+func (q *queue) catchUp(ctx context.Context, m mutation.Mutation, now time.Time) error {
+	flags := map[mutation.Ref]flag.Set{}
+	for _, ref := range [...]mutation.Ref{m.Source, m.Ref} {
+		ch := &change{c: q.c, acc: q.acc, id: ref.Mailbox}
+		if err := ch.hotRows(ctx, mailbox.SetOf(ref.UID), func(r hot) { flags[ref] = r.Flags }); err != nil {
+			return err
+		}
+	}
+	source, ok := flags[m.Source]
+	target, there := flags[m.Ref]
+	if op := flag.Replace(source, target); ok && there && !op.Empty() {
+		q.add(mutation.Flags, m.Ref, mutation.Ref{}, op, now)
+	}
+	return nil
 }
 
 // retrySubscriptions queues what is to be done with the subscriptions of the mailbox of a Rename or Delete, and for a

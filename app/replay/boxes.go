@@ -110,13 +110,8 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 	if err != nil {
 		return err, nil
 	}
-	if other, taken := w.holder(id, raw); taken {
-		if w.boxes[id].Messages == 0 { // then that is the mailbox of this name, on both sides
-			err := w.Mirror.RemoveMailbox(ctx, w.fence, id)
-			w.host.Look(Lists)
-			return nil, fault.Wrap("give up an empty mailbox for the upstream's", err)
-		}
-		return fault.Newf(fault.Invalid, "create mailbox", "the upstream's mailbox of this name is %q here", other), nil
+	if other := w.holder(id, raw); other != 0 {
+		return nil, w.merge(ctx, id, other)
 	}
 	cmd := &upstream.Create{Name: raw, Use: use}
 	if err := l.Do(ctx, append(l.leave(), cmd)...); err != nil {
@@ -156,14 +151,41 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 	return nil, nil
 }
 
-// holder returns the name of another mailbox here that the upstream knows by the name.
-func (w *work) holder(id mailbox.ID, raw string) (name string, taken bool) {
+// holder returns another mailbox here that the upstream knows by the name; 0 when there is none.
+func (w *work) holder(id mailbox.ID, raw string) mailbox.ID {
 	for other, m := range w.boxes {
 		if other != id && m.Upstream.Name == raw {
-			return m.Name, true
+			return other
 		}
 	}
-	return "", false
+	return 0
+}
+
+// merge makes one mailbox of one that a client made and one that somebody gave the same name upstream: what is in the
+// former goes to the latter.
+func (w *work) merge(ctx context.Context, id, into mailbox.ID) error {
+	w.adopt(id)
+	if w.boxes[into].Deleting {
+		return nil // it is on its way out, or comes back
+	}
+	if w.boxes[id].Messages > 0 {
+		moved, err := w.Edits.CopyMessages(ctx, w.fence.Account, metadata.CopyEdit{
+			From: id, To: into, UIDs: mailbox.Set{{First: 1, Last: ^uint32(0)}}, Move: true, Now: w.Clock.Now(),
+		})
+		if fault.Is(err, fault.NotFound) {
+			return nil // a client deleted one of them
+		}
+		if err != nil {
+			return fault.Wrap("merge mailboxes of one name", err)
+		}
+		w.host.Changed(into, moved.ToModSeq)
+	}
+	err := w.Mirror.RemoveMailbox(ctx, w.fence, id)
+	w.host.Changed(Lists, 0)
+	if fault.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return fault.Wrap("merge mailboxes of one name", err)
 }
 
 func (w *work) deleteBox(ctx context.Context, i int) error {

@@ -108,6 +108,7 @@ func (w *work) closed(id mailbox.ID, items []int, err error) error {
 	case !isRefusal(err):
 		return err
 	}
+	w.stale = w.stale || fault.Is(err, fault.Unavailable)
 	for _, i := range items {
 		w.again(i, errText(err), w.backoff(w.queue[i].Attempts, w.cfg.RetryMax))
 	}

@@ -45,6 +45,7 @@ func (w *work) refused(items []int, err error) {
 	if refusal == nil {
 		refusal = &upstream.Refusal{}
 	}
+	w.stale = w.stale || fault.Is(err, fault.Unavailable)
 	if refusal.Retry > 0 {
 		w.throttle = w.Clock.Now().Add(min(refusal.Retry, time.Hour))
 	}

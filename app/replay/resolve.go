@@ -76,9 +76,8 @@ func (w *work) resolveBox(ctx context.Context, i int) error {
 		if err != nil {
 			return err
 		}
-		_, taken := w.holder(id, raw)
 		switch {
-		case st[0].Err != nil || taken:
+		case st[0].Err != nil || w.holder(id, raw) != 0:
 			w.notDone(i)
 		case w.isKnown(id, st[0]):
 			w.adopt(id)

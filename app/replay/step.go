@@ -56,6 +56,9 @@ type work struct {
 	boxes    map[mailbox.ID]metadata.Mirrored
 	outcomes []metadata.Outcome
 	later    time.Time // when something that was not tried may be
+	// stale says that something was refused that may be the session's fault: some servers never get over a mailbox that was
+	// deleted under a session, whatever becomes of its name. Another try has another connection.
+	stale bool
 }
 
 // load reads and plans the queue. It returns nil when the queue is empty.
@@ -365,6 +368,10 @@ func (w *work) do(ctx context.Context, j job) error {
 	if w.lost(err) {
 		w.severed = w.Clock.Now()
 		w.hangUp()
+	}
+	if w.stale {
+		w.hangUp()
+		w.stale = false
 	}
 	if serr := w.settle(ctx); serr != nil {
 		return serr

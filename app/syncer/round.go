@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -184,6 +185,10 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 			}
 		}
 		saved, err := o.m.Mirror.SaveMailbox(ctx, o.fence, m)
+		if fault.Is(err, fault.Exists) { // a client took the name just now, or keeps it for what is yet to be done: another time
+			o.log.Info("a mailbox's name is taken here", "mailbox", int64(m.ID))
+			return nil
+		}
 		if err == nil {
 			byID[saved.ID] = saved
 			infos = append(infos[:len(infos):len(infos)], saved)
@@ -330,7 +335,11 @@ func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, ex
 	if err := l.do(ctx, cmds...); err != nil {
 		return false, false, err
 	}
-	if r.Verify && sel.Err == nil && fetch.Err != nil { // a question that was not answered says nothing
+	// A question that was not answered says nothing.
+	switch unsure := func(err error) bool { return err != nil && fault.Is(err, fault.Unavailable) }; {
+	case unsure(old.Err), unsure(sel.Err):
+		return false, false, fault.As(fault.Unavailable, "verify a rename", cmp.Or(sel.Err, old.Err))
+	case r.Verify && sel.Err == nil && fetch.Err != nil:
 		return false, false, fault.As(fault.Unavailable, "verify a rename", fetch.Err)
 	}
 	left := old.Absent() || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity

@@ -35,6 +35,7 @@ type Box struct {
 	Messages  uint32 // messages of the upstream's that are known here
 	Here      bool   // there are messages here, known upstream or not
 	Uncertain bool   // it may have messages upstream that were put there from here
+	Creating  string // what it is to be made as; a client may have renamed it since
 	Deleting  bool   // a client deleted it: its name is free, and only what the upstream calls it counts
 	Checkpoint
 }
@@ -224,24 +225,28 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 	p.settleNames(local, l, matched, names)
 	for i := range p.Rename {
 		r := &p.Rename[i]
-		if r.Box.Deleting {
-			r.Target.Name = r.Box.Name // it has none that anybody sees
-			continue
+		switch {
+		case r.Box.Deleting: // it has none that anybody sees
+			r.Target.Name = r.Box.Name
+		case r.Box.renamed(l.utf8): // what the client wants is yet to be done, to the mailbox wherever it is
+			r.Target.Name = r.Box.Name
+			names[r.Box.Name] = true
 		}
-		name := Codec{r.Target.Delimiter, l.utf8}.Client(r.Target.Raw)
-		if r.Box.renamed(l.utf8) {
-			name = r.Box.Name // what the client wants is yet to be done, to the mailbox wherever it is
+	}
+	for i := range p.Rename {
+		if r := &p.Rename[i]; r.Target.Name == "" {
+			r.Target.Name = free(Codec{r.Target.Delimiter, l.utf8}.Client(r.Target.Raw), names)
 		}
-		r.Target.Name = free(name, names)
 	}
 	// What a client made here and the upstream has, too: it is the same mailbox, whoever made it.
 	for _, b := range local {
-		if b.Raw != "" || b.Deleting {
+		wanted := cmp.Or(b.Creating, b.Name)
+		if b.Raw != "" || b.Deleting && b.Creating == "" {
 			continue
 		}
 		for _, raw := range order {
 			t, ok := fresh[raw]
-			if !ok || (Codec{t.Delimiter, l.utf8}).Client(raw) != b.Name {
+			if !ok || (Codec{t.Delimiter, l.utf8}).Client(raw) != wanted {
 				continue
 			}
 			delete(fresh, raw)

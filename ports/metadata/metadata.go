@@ -190,6 +190,8 @@ type Mirrored struct {
 	// Uncertain says that a placement into the mailbox is Sent: what is new upstream may be its result, and must not be
 	// taken in before that is found out.
 	Uncertain bool
+	// Creating is the name of its outstanding Create; a client may have renamed or deleted it since.
+	Creating string
 }
 
 // UpstreamRow is a message as the planner compares it: one that is here, or one that departed, which the upstream has,

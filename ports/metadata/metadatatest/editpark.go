@@ -44,3 +44,17 @@ func (m *editModel) left(r mutation.Ref) bool {
 	m.enqueue(mutation.Expunge, r, mutation.Ref{}, flag.Op{})
 	return true
 }
+
+// catchUp does to the model what a retry of a parked Copy is to do with the copy's flags.
+func (m *editModel) catchUp(q mutation.Mutation) {
+	if q.Kind != mutation.Copy || q.State != mutation.Parked {
+		return
+	}
+	source, target := m.boxes[q.Source.Mailbox].rows[q.Source.UID], m.boxes[q.Ref.Mailbox].rows[q.Ref.UID]
+	if source == nil || target == nil {
+		return
+	}
+	if op := flag.Replace(source.Flags, target.Flags); !op.Empty() {
+		m.enqueue(mutation.Flags, q.Ref, mutation.Ref{}, op)
+	}
+}

@@ -305,7 +305,9 @@ func (e *edits) resolve() {
 	}
 	e.ok(err)
 	if retry {
+		was := *q
 		q.State = mutation.Waiting
+		e.model.catchUp(was)
 	} else {
 		e.model.discard(*q)
 	}
