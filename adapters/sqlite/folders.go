@@ -96,6 +96,11 @@ func (s *Store) DeleteMailbox(ctx context.Context, acc account.ID, id mailbox.ID
 		if _, err := c.exec(ctx, `UPDATE mailboxes SET deleting = 1 WHERE id = ?`, int64(id)); err != nil {
 			return err
 		}
+		// This one takes the place of one that was parked.
+		if _, err := c.exec(ctx, `DELETE FROM mutations WHERE account_id = ? AND mailbox_id = ? AND uid = 0
+			AND kind = 'delete'`, int64(acc), int64(id)); err != nil {
+			return err
+		}
 		if err := ch.q.addMailbox(ctx, mutation.Mutation{
 			Kind: mutation.Delete, Ref: mutation.Ref{Mailbox: id}, Name: ch.name, Known: uint32(known), Created: now,
 		}); err != nil {

@@ -204,6 +204,13 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 			delete(byID, id)
 		}
 	}
+	for _, b := range plan.Evicted {
+		if err := o.removeBox(ctx, b.ID); err != nil {
+			return changed, err
+		}
+		changed = true
+		delete(byID, b.ID)
+	}
 	for _, m := range orderRenames(renames, byID) {
 		if err := save(m); err != nil {
 			return changed, err
@@ -406,22 +413,28 @@ func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, loc
 		}
 	}
 	for _, id := range gone {
-		o.log.Info("mailbox is gone upstream", "mailbox", int64(id))
-		release, err := (&box{turn: o.turn(id)}).take(ctx)
-		if err != nil {
+		if err := o.removeBox(ctx, id); err != nil {
 			return nil, err
 		}
-		err = o.m.Mirror.RemoveMailbox(ctx, o.fence, id)
-		release()
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return nil, fault.Wrap("remove mailbox", err)
-		}
-		o.hint(id, 0)
-	}
-	if len(gone) > 0 {
-		o.replay.Wake() // what waits for them is to be made anew
 	}
 	return gone, nil
+}
+
+// removeBox removes a mailbox that the upstream has lost.
+func (o *owner) removeBox(ctx context.Context, id mailbox.ID) error {
+	o.log.Info("mailbox is gone upstream", "mailbox", int64(id))
+	release, err := (&box{turn: o.turn(id)}).take(ctx)
+	if err != nil {
+		return err
+	}
+	err = o.m.Mirror.RemoveMailbox(ctx, o.fence, id)
+	release()
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return fault.Wrap("remove mailbox", err)
+	}
+	o.hint(id, 0)
+	o.replay.Wake() // what waits for it is to be made anew
+	return nil
 }
 
 // rows reads a mailbox's messages for comparison.

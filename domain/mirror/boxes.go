@@ -112,8 +112,10 @@ type BoxPlan struct {
 	// Rename holds mailboxes that seem to have been renamed upstream. The upstream must be asked for either name first,
 	// and with Verify the content compared; what is refuted goes to Refuse.
 	Rename []Rename
-	Change []Box    // as they are to be saved: new attributes, or another raw name for the same mailbox
-	Create []Target // in the order of names, parents first
+	// Evicted holds mailboxes whose name is a target of Rename: what had it upstream is gone, if that rename is verified.
+	Evicted []Box
+	Change  []Box    // as they are to be saved: new attributes, or another raw name for the same mailbox
+	Create  []Target // in the order of names, parents first
 	// Missing is not in the listing: gone only if a second listing says so too.
 	Missing Missing
 }
@@ -177,6 +179,8 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 		switch listed := l.Find(b.Raw); {
 		case listed == nil, !b.Deleting && displaced(b, *listed) && hasTwin(b, l):
 			lost = append(lost, b)
+		case displaced(b, *listed) && !strings.EqualFold(b.Raw, inbox) && isAnothers(b, *listed, local, l):
+			p.Evicted = append(p.Evicted, b)
 		case listed.Attrs&mailbox.NoSelect != 0 && b.Attrs&mailbox.NoSelect == 0 && (b.Messages > 0 || b.Here || b.Deleting):
 			// Deleted upstream, but still there as a parent: to be removed like any other, then made anew.
 			matched[b.Raw] = true
@@ -209,6 +213,14 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 		}
 		gone = append(gone, b)
 	}
+	p.Evicted = slices.DeleteFunc(p.Evicted, func(b Box) bool {
+		_, free := fresh[b.Raw]
+		if free { // nobody came instead: it was made anew
+			matched[b.Raw] = true
+			delete(fresh, b.Raw)
+		}
+		return free
+	})
 	wait := false // one of those that are gone may be what the upstream tells nothing of: the next round knows more
 	for _, raw := range order {
 		if len(gone) > 0 && fresh[raw].Unsure {
@@ -325,7 +337,9 @@ func (p *BoxPlan) Refuse(r Rename, exists bool) {
 		p.Missing = p.Missing.Add(r.Box.ID)
 		p.Missing.refuted = append(p.Missing.refuted, r.Box.ID)
 	}
-	if exists {
+	stays := slices.ContainsFunc(p.Evicted, func(b Box) bool { return b.Raw == r.Target.Raw })
+	p.Evicted = slices.DeleteFunc(p.Evicted, func(b Box) bool { return b.Raw == r.Target.Raw })
+	if exists && !stays {
 		p.Create = append(p.Create, r.Target)
 	}
 }
@@ -350,6 +364,18 @@ func free(name string, taken map[string]bool) string {
 // displaced says whether the name now holds another mailbox than the one mirrored under it.
 func displaced(b Box, t Listed) bool {
 	return b.UIDValidity != 0 && t.State != nil && t.State.UIDValidity != 0 && t.State.UIDValidity != b.UIDValidity
+}
+
+// isAnothers says whether what the listing has under the mailbox's name may be another mailbox of those here, which is not
+// where it was any more.
+func isAnothers(b Box, t Listed, local []Box, l Listing) bool {
+	return slices.ContainsFunc(local, func(o Box) bool {
+		if o.ID == b.ID || o.Raw == "" || o.Raw == b.Raw || !couldBe(o, t) {
+			return false
+		}
+		at := l.Find(o.Raw)
+		return at == nil || displaced(o, *at)
+	})
 }
 
 // hasTwin says whether the listing has, under another name, a mailbox that may be the one mirrored as b.

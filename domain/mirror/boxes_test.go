@@ -27,6 +27,9 @@ func show(p BoxPlan) string {
 	for _, r := range p.Rename {
 		out = append(out, fmt.Sprintf("rename %d to %s verify=%v displaced=%v", r.Box.ID, r.Target.Name, r.Verify, r.Displaced))
 	}
+	for _, b := range p.Evicted {
+		out = append(out, fmt.Sprintf("evicted %d", b.ID))
+	}
 	for _, b := range p.Change {
 		out = append(out, fmt.Sprintf("change %d raw=%s attrs=%d", b.ID, b.Raw, b.Attrs))
 	}
@@ -79,6 +82,14 @@ func TestPlanBoxes(t *testing.T) {
 			[]Listed{inboxThere, listed("Archive", 7, 1, 0), listed("Archive-2025", 2, 9, 3)},
 			"rename 2 to Archive-2025 verify=true displaced=true; create Archive"},
 		{"replaced", []Box{inboxHere, here(2, "Archive", 2, 9, 3)}, []Listed{inboxThere, listed("Archive", 7, 1, 0)}, ""},
+		{"renamed over one that was deleted", []Box{inboxHere, here(2, "Work", 2, 9, 3), here(3, "Job", 3, 5, 2)},
+			[]Listed{inboxThere, listed("Job", 2, 9, 3)}, "rename 2 to Job verify=true displaced=false; evicted 3"},
+		{"renamed over one that is being deleted", []Box{inboxHere, here(2, "Work", 2, 9, 3),
+			{ID: 3, Name: "Job", Raw: "Job", Delimiter: '/', Deleting: true, Checkpoint: Checkpoint{UIDValidity: 3}}},
+			[]Listed{inboxThere, listed("Job", 2, 9, 3)}, "rename 2 to Job verify=true displaced=false; evicted 3"},
+		{"swapped", []Box{inboxHere, here(2, "Work", 2, 9, 3), here(3, "Job", 3, 5, 2)},
+			[]Listed{inboxThere, listed("Job", 2, 9, 3), listed("Work", 3, 5, 2)},
+			"rename 2 to Job verify=true displaced=true; rename 3 to Work verify=true displaced=true"},
 		{"INBOX is never renamed", []Box{inboxHere}, []Listed{listed("INBOX", 9, 1, 0), listed("Old", 1, 5, 4)}, "create Old"},
 		{"respelled", []Box{inboxHere, {ID: 2, Name: "Entwürfe", Raw: "Entw&APw-rfe", Delimiter: '/', Checkpoint: Checkpoint{UIDValidity: 2}}},
 			[]Listed{inboxThere, {Raw: "Entw&APw-rfe", Delimiter: '.', State: &State{}}}, "change 2 raw=Entw&APw-rfe attrs=0"},
@@ -185,6 +196,9 @@ func boxesOf(m map[mailbox.ID]Box) (out []Box) {
 func applyPlan(local map[mailbox.ID]Box, next *mailbox.ID, p BoxPlan) {
 	for _, id := range p.Missing.ids {
 		delete(local, id)
+	}
+	for _, b := range p.Evicted {
+		delete(local, b.ID)
 	}
 	set := func(b Box, t Target) {
 		b.Name, b.Raw, b.Delimiter, b.Attrs = t.Name, t.Raw, t.Delimiter, t.Attrs

@@ -139,7 +139,7 @@ type Folders interface {
 	// and Edits. For an account with an upstream its rows stay, as Mirrored.Deleting, until the upstream has lost it too. One
 	// that the upstream does not have is removed at once, with its mutations, and nothing is queued, unless something of
 	// it was Sent, a Copy or Move from one of its messages is outstanding, or a Rename, which those below it need; what was
-	// moved into it is expunged where it was. Behind the Delete of a subscribed mailbox the queue gets an Unsubscribe of its
+	// moved into it is expunged where it was. A Delete that was parked before is dropped. Behind the Delete of a subscribed mailbox the queue gets an Unsubscribe of its
 	// name, with a zero Ref: it outlives the mailbox.
 	DeleteMailbox(ctx context.Context, acc account.ID, id mailbox.ID, now time.Time) error
 	// RenameMailboxes gives mailboxes new names, all or none: fault.Exists when a new name belongs to a mailbox that is
