@@ -63,7 +63,11 @@ func (w *work) createBox(ctx context.Context, i int) error {
 	if ok, err := w.sure(ctx, i); err != nil || !ok {
 		return err
 	}
-	refused, err := w.create(ctx, id, q.Name, q.Attrs&mailbox.SpecialUse)
+	name := q.Name
+	if raw, known := w.rawName(name); known && w.holder(id, raw) != 0 {
+		name = w.boxes[id].Name // it was renamed here, and what was its name is somebody else's now
+	}
+	refused, err := w.create(ctx, id, name, q.Attrs&mailbox.SpecialUse)
 	switch {
 	case err != nil:
 		return err
@@ -111,6 +115,9 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		return err, nil
 	}
 	if other := w.holder(id, raw); other != 0 {
+		if w.entangled(id) {
+			return w.evade(ctx, id, use)
+		}
 		return nil, w.merge(ctx, id, other)
 	}
 	cmd := &upstream.Create{Name: raw, Use: use}
@@ -149,43 +156,6 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 	w.boxes[id] = m
 	w.host.Look(Lists)
 	return nil, nil
-}
-
-// holder returns another mailbox here that the upstream knows by the name; 0 when there is none.
-func (w *work) holder(id mailbox.ID, raw string) mailbox.ID {
-	for other, m := range w.boxes {
-		if other != id && m.Upstream.Name == raw {
-			return other
-		}
-	}
-	return 0
-}
-
-// merge makes one mailbox of one that a client made and one that somebody gave the same name upstream: what is in the
-// former goes to the latter.
-func (w *work) merge(ctx context.Context, id, into mailbox.ID) error {
-	w.adopt(id)
-	if w.boxes[into].Deleting {
-		return nil // it is on its way out, or comes back
-	}
-	if w.boxes[id].Messages > 0 {
-		moved, err := w.Edits.CopyMessages(ctx, w.fence.Account, metadata.CopyEdit{
-			From: id, To: into, UIDs: mailbox.Set{{First: 1, Last: ^uint32(0)}}, Move: true, Now: w.Clock.Now(),
-		})
-		if fault.Is(err, fault.NotFound) {
-			return nil // a client deleted one of them
-		}
-		if err != nil {
-			return fault.Wrap("merge mailboxes of one name", err)
-		}
-		w.host.Changed(into, moved.ToModSeq)
-	}
-	err := w.Mirror.RemoveMailbox(ctx, w.fence, id)
-	w.host.Changed(Lists, 0)
-	if fault.Is(err, fault.NotFound) {
-		err = nil
-	}
-	return fault.Wrap("merge mailboxes of one name", err)
 }
 
 func (w *work) deleteBox(ctx context.Context, i int) error {

@@ -262,7 +262,11 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 		}
 		others := deleted.UIDs.Minus(set)
 		if len(others) == 0 {
-			return w.sweep(ctx, set, mark, &upstream.Expunge{All: true}, aside)
+			out, err := w.sweep(ctx, set, mark, &upstream.Expunge{All: true}, aside)
+			if err == nil && len(aside) > 0 {
+				err = w.areBack(ctx)
+			}
+			return out, err
 		}
 		known, unknown := mailbox.Set(nil), others
 		if sel.UIDValidity == w.boxes[id].Upstream.UIDValidity {
@@ -294,6 +298,23 @@ func (w *work) putBack(ctx context.Context, aside mailbox.Set) error {
 		return nil
 	}
 	return w.line.Do(ctx, &upstream.Store{UIDs: aside, Flags: flag.Make(flag.Deleted)})
+}
+
+// areBack takes out of the queue that marks are to be put back: they are. What was queued for them since the queue was read
+// is nothing else; where a client changed more, or it was merged into something older, it stays.
+func (w *work) areBack(ctx context.Context) error {
+	last := w.queue[len(w.queue)-1].ID
+	page, err := w.Queue.Mutations(ctx, w.fence.Account, last, window)
+	if err != nil {
+		return fault.Wrap("read the queue", err)
+	}
+	mark := flag.Op{Add: flag.Make(flag.Deleted)}
+	for _, q := range page {
+		if q.Kind == mutation.Flags && q.State == mutation.Waiting && q.Op == mark && w.put[q.Ref] {
+			w.outcomes = append(w.outcomes, metadata.Outcome{ID: q.ID, Version: q.Version, Verdict: metadata.Done})
+		}
+	}
+	return nil
 }
 
 // setAside queues that \Deleted is put back on those of the messages that have it here, too, and what is to be made from
@@ -332,6 +353,9 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 		}
 	}
 	for in, uids := range marked {
+		for _, uid := range uids {
+			w.put[mutation.Ref{Mailbox: in, UID: uid}] = true
+		}
 		_, err := w.Edits.EditFlags(ctx, w.fence.Account, metadata.FlagEdit{
 			Mailbox: in, UIDs: mailbox.SetOf(uids...), Mode: metadata.AddFlags, Flags: flag.Make(flag.Deleted), Again: true,
 			Now: w.Clock.Now(),

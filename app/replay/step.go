@@ -59,11 +59,12 @@ type work struct {
 	// stale says that something was refused that may be the session's fault: some servers never get over a mailbox that was
 	// deleted under a session, whatever becomes of its name. Another try has another connection.
 	stale bool
+	put   map[mutation.Ref]bool // messages of which it was queued that their marks are put back (see setAside)
 }
 
 // load reads and plans the queue. It returns nil when the queue is empty.
 func (r *Replayer) load(ctx context.Context, d *pass) (*work, error) {
-	w := &work{Replayer: r, pass: d}
+	w := &work{Replayer: r, pass: d, put: map[mutation.Ref]bool{}}
 	for {
 		var after mutation.ID
 		if n := len(w.queue); n > 0 {

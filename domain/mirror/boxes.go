@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -137,7 +138,10 @@ type Target struct {
 }
 
 // Missing is the mailboxes that a listing does not have. Those that seemed to be renamed, and are not, are refuted.
-type Missing struct{ ids, refuted []mailbox.ID }
+type Missing struct {
+	ids     []mailbox.ID
+	refuted map[mailbox.ID]string // the raw name that it seemed to have
+}
 
 // Empty says whether nothing is missing.
 func (m Missing) Empty() bool { return len(m.ids) == 0 }
@@ -151,12 +155,13 @@ func (m Missing) Add(id mailbox.ID) Missing {
 }
 
 // Confirm returns the mailboxes that were missing from a first listing and that the plan of a second one does not find
-// either. What looks renamed there, and did not in the first, was renamed in between: the next round looks at it.
+// either. What looks renamed there, and did not in the first, or to another name, was renamed in between: the next round looks
+// at it.
 func Confirm(first Missing, second BoxPlan) []mailbox.ID {
 	var both []mailbox.ID
 	for _, id := range first.ids {
-		renamed := slices.ContainsFunc(second.Rename, func(r Rename) bool { return r.Box.ID == id })
-		if second.Missing.Has(id) || renamed && slices.Contains(first.refuted, id) {
+		again := slices.ContainsFunc(second.Rename, func(r Rename) bool { return r.Box.ID == id && r.Target.Raw == first.refuted[id] })
+		if second.Missing.Has(id) || again {
 			both = append(both, id)
 		}
 	}
@@ -335,7 +340,12 @@ func (p *BoxPlan) Refuse(r Rename, exists bool) {
 		p.Create = slices.DeleteFunc(p.Create, func(t Target) bool { return t.Raw == r.Box.Raw })
 	} else {
 		p.Missing = p.Missing.Add(r.Box.ID)
-		p.Missing.refuted = append(p.Missing.refuted, r.Box.ID)
+		refuted := maps.Clone(p.Missing.refuted)
+		if refuted == nil {
+			refuted = map[mailbox.ID]string{}
+		}
+		refuted[r.Box.ID] = r.Target.Raw
+		p.Missing.refuted = refuted
 	}
 	stays := slices.ContainsFunc(p.Evicted, func(b Box) bool { return b.Raw == r.Target.Raw })
 	p.Evicted = slices.DeleteFunc(p.Evicted, func(b Box) bool { return b.Raw == r.Target.Raw })

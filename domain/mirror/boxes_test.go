@@ -138,6 +138,10 @@ func TestRefusedRenameIsConfirmedAsMissing(t *testing.T) {
 	if got := Confirm(p.Missing, PlanBoxes(local, l)); !reflect.DeepEqual(got, []mailbox.ID{2}) {
 		t.Errorf("Confirm = %v, want [2]", got)
 	}
+	later, _ := NewListing(true, false, []Listed{listed("INBOX", 1, 5, 4), listed("Other", 2, 9, 3)})
+	if got := Confirm(p.Missing, PlanBoxes(local, later)); got != nil {
+		t.Errorf("Confirm after it was renamed once more = %v, want none", got)
+	}
 	back, _ := NewListing(true, false, []Listed{listed("INBOX", 1, 5, 4), listed("Work", 2, 9, 3)})
 	if got := Confirm(p.Missing, PlanBoxes(local, back)); got != nil {
 		t.Errorf("Confirm after it came back = %v, want none", got)
