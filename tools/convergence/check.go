@@ -21,6 +21,7 @@ type found struct {
 	ptrs   map[*upstreamsim.Message]upstreamsim.Present
 	homes  map[*upstreamsim.Message]*upstreamsim.Box
 	byUp   map[*upstreamsim.Message]row
+	keys   map[*upstreamsim.Message]key
 	there  map[*upstreamsim.Box]string
 	counts map[*token]int
 }
@@ -48,6 +49,7 @@ func (r *rig) check() error {
 			case i.lo == 0:
 				i.hi = 0
 			}
+			r.takenAlong(d.box, i)
 		}
 	}
 	for _, t := range slices.SortedFunc(maps.Values(r.m.tokens), func(a, b *token) int { return a.n - b.n }) {
@@ -65,16 +67,38 @@ func (r *rig) check() error {
 	return r.resync()
 }
 
+// takenAlong allows for an equal message that the other side put into a mailbox that our side deleted: it may have been
+// taken for the one that was there, which our side put there, or knows only by what it is.
+func (r *rig) takenAlong(box mailbox.ID, i *inst) {
+	home := r.m.startBox[box]
+	for _, j := range i.tok.insts {
+		if home != nil && j.origin == fromThere && j.home == home && (i.origin == fromHere || r.m.resets[home]) {
+			r.m.unknown(i.tok)
+			return
+		}
+	}
+}
+
 // twins allows for equal messages in a mailbox whose UIDVALIDITY was reset: when each side removed one, which is which is
 // anybody's guess, and there may be more left than the model thinks. When it was renamed, too, nothing of it is known again.
 func (r *rig) twins(t *token) {
 	removed := map[*upstreamsim.Box]int{}
 	for _, i := range t.insts {
-		if i.home != nil && r.m.resets[i.home] && i.hi == 0 {
-			removed[i.home]++
+		home := i.home
+		if home == nil {
+			home = r.m.startBox[i.key.box]
 		}
-		if i.moved && r.m.refusals > 0 && r.h.Variant.NoMove {
-			t.hi++ // the upstream took the copy, and may have kept the source for good
+		if home != nil && r.m.resets[home] && i.hi == 0 {
+			removed[home]++
+		}
+		if i.hi > 0 || i.home == nil || !r.m.resets[i.home] {
+			continue
+		}
+		for _, j := range t.insts { // what the other side put there of the same may have been taken for it
+			if j.origin == fromThere && j.home == i.home && j.lo > 0 {
+				r.m.unknown(t)
+				break
+			}
 		}
 	}
 	for box, n := range removed {
@@ -105,7 +129,7 @@ func (r *rig) agree() (*found, error) {
 	f := &found{
 		boxes: boxes, rows: map[key]row{}, boxOf: map[mailbox.ID]*upstreamsim.Box{},
 		ptrs: map[*upstreamsim.Message]upstreamsim.Present{}, homes: map[*upstreamsim.Message]*upstreamsim.Box{},
-		byUp: map[*upstreamsim.Message]row{}, there: map[*upstreamsim.Box]string{}, counts: map[*token]int{},
+		byUp: map[*upstreamsim.Message]row{}, keys: map[*upstreamsim.Message]key{}, there: map[*upstreamsim.Box]string{}, counts: map[*token]int{},
 	}
 	byRaw := map[string]metadata.Mirrored{}
 	for _, m := range boxes {
@@ -185,6 +209,7 @@ func (r *rig) agreeOn(f *found, st upstreamsim.State, m metadata.Mirrored, ops m
 		}
 		delete(byUp, p.UID)
 		f.ptrs[p.Message], f.homes[p.Message], f.byUp[p.Message] = p, st.Box, row
+		f.keys[p.Message] = key{m.ID, row.UID}
 		f.counts[t]++
 	}
 	for _, row := range byUp {
@@ -204,7 +229,7 @@ func (r *rig) checkToken(f *found, t *token) error {
 	}
 	alike := map[*upstreamsim.Box]int{}
 	for _, i := range t.insts {
-		if i.lo != i.hi {
+		if i.lo != i.hi || r.m.resets[i.home] && r.m.renamed[i.home] { // nothing tells that it is the same mailbox
 			return nil
 		}
 		home := i.home
@@ -251,21 +276,11 @@ func (r *rig) checkInst(f *found, t *token, i *inst) error {
 		return fmt.Errorf("it is in %q upstream", f.there[f.homes[i.ptr]])
 	}
 	row := f.byUp[i.ptr]
-	if i.origin == fromStart && i.key != (key{row.box(f), row.UID}) && len(r.m.resets) == 0 && r.m.thereLike+r.m.hereBoxes == 0 {
+	if i.origin == fromStart && i.key != f.keys[i.ptr] && len(r.m.resets) == 0 && r.m.thereLike+r.m.hereBoxes == 0 {
 		return fmt.Errorf("it was %v and is UID %d", i.key, row.UID)
 	}
 	_ = p
 	return r.checkFlags(t, i, row.Flags)
-}
-
-// box returns where the row is.
-func (w row) box(f *found) mailbox.ID {
-	for k, x := range f.rows {
-		if x.Upstream == w.Upstream && x.tok == w.tok && k.uid == w.UID {
-			return k.box
-		}
-	}
-	return 0
 }
 
 // checkFlags checks an instance's flags: what only one side changed is as that side left it.

@@ -29,7 +29,7 @@ func TestConvergence(t *testing.T) {
 	or := uint64(300)
 	histories, seed := number(t, "IMAPPED_HISTORIES", or), number(t, "IMAPPED_SEED", rand.Uint64()>>16)
 	t.Logf("IMAPPED_SEED=%d IMAPPED_HISTORIES=%d", seed, histories)
-	tmpl, err := newTemplate()
+	tmpl, err := newTemplate(servers{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,19 +17,30 @@ func main() {
 		verbose   = flag.Bool("v", false, "tell what happens in each")
 		on        = flag.Bool("on", false, "go on after failures, and tell of all")
 		shrinking = flag.Bool("shrink", true, "shrink the first history that fails")
+		to        servers
 	)
+	flag.StringVar(&to.Addr, "imap", "", "play on the IMAP server at this host:port, without TLS; empty: in this process")
+	flag.StringVar(&to.Dot, "imap-dot", "", "the same with \".\" between the levels of names")
+	flag.StringVar(&to.Shell, "shell", "sh", "the command of a shell where that server keeps the mail")
+	flag.StringVar(&to.DotShell, "shell-dot", "sh", "the same with \".\"")
+	flag.StringVar(&to.Home, "maildir", "/srv/mail/%u/Maildir", "where it keeps the mail of user %u")
+	flag.StringVar(&to.Password, "password", "secret", "every user's password; every user exists")
 	flag.Parse()
+	if (to.Addr == "") != (to.Dot == "") {
+		fmt.Fprintln(os.Stderr, "-imap and -imap-dot belong together")
+		os.Exit(2)
+	}
 	if *seed == 0 {
 		*seed = rand.Uint64() >> 16
 	}
-	if err := simulate(*histories, *seed, *parallel, *file, *verbose, *on, *shrinking); err != nil {
+	if err := simulate(to, *histories, *seed, *parallel, *file, *verbose, *on, *shrinking); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func simulate(histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool) error {
-	t, err := newTemplate()
+func simulate(to servers, histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool) error {
+	t, err := newTemplate(to)
 	if err != nil {
 		return err
 	}

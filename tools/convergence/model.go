@@ -33,16 +33,17 @@ type token struct {
 
 // inst is one message, as both sides together mean it: there once in the end, or not.
 type inst struct {
-	tok    *token
-	key    key                  // zero: not known here yet
-	ptr    *upstreamsim.Message // nil: not known upstream yet
-	origin origin
-	home   *upstreamsim.Box // where it is upstream: of the start, and what was made there
-	lo, hi int              // how often it is there in the end
-	moved  bool             // by our side, away
-	flags  flag.Set         // at first
-	here   map[string]bool  // what our side set last
-	there  map[string]bool  // what the other did
+	tok     *token
+	key     key                  // zero: not known here yet
+	ptr     *upstreamsim.Message // nil: not known upstream yet
+	origin  origin
+	home    *upstreamsim.Box // where it is upstream: of the start, and what was made there
+	lo, hi  int              // how often it is there in the end
+	moved   bool             // by our side, away
+	removed bool             // by our side
+	flags   flag.Set         // at first
+	here    map[string]bool  // what our side set last
+	there   map[string]bool  // what the other did
 }
 
 // origin says who made an instance.
@@ -144,12 +145,35 @@ func (m *model) addThere(p *upstreamsim.Message, home *upstreamsim.Box, flags fl
 }
 
 // removedHere notes that our side removed, or moved away, an instance.
-func (m *model) removedHere(i *inst) { i.lo, i.hi = 0, 0 }
+func (m *model) removedHere(i *inst) {
+	if m.again(i) {
+		return
+	}
+	i.lo, i.hi, i.removed = 0, 0, true
+}
+
+// again deals with the removal of an instance that was removed before, where a reset made equal ones each other's: it may
+// be another that goes.
+func (m *model) again(i *inst) bool {
+	if i.hi > 0 || i.home == nil || !m.resets[i.home] {
+		return false
+	}
+	for _, j := range i.tok.insts {
+		if j != i && j.home == i.home && j.hi > 0 {
+			m.unknown(i.tok)
+			return true
+		}
+	}
+	return false
+}
 
 // removedThere notes that the other side did. What our side made and put there may not be known here to have arrived: then
 // it is put there again.
 func (m *model) removedThere(i *inst) {
 	m.removals++
+	if m.again(i) {
+		return
+	}
 	if i.origin == fromHere && i.hi > 0 {
 		i.lo = 0
 		return
@@ -187,10 +211,11 @@ func (t *token) bounds() (lo, hi int) {
 	for _, i := range t.insts {
 		lo, hi = lo+i.lo, hi+i.hi
 	}
-	// What our side puts into a mailbox may be taken for what the other puts there of the same: then it is there once.
+	// What our side puts into a mailbox may be taken for what the other puts there of the same: then it is there once, and
+	// goes when our side removes it.
 	for _, i := range t.insts {
 		for _, j := range t.insts {
-			if i.origin == fromHere && j.origin == fromThere && i.lo > 0 {
+			if i.origin == fromHere && j.origin == fromThere && (i.lo > 0 || j.lo > 0 && i.removed) {
 				lo--
 				break
 			}

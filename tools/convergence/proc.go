@@ -26,6 +26,7 @@ type world struct {
 	clock  *simClock
 	dialer upstream.Dialer
 	log    *slog.Logger
+	pace   int // how much slower than the in-process upstream the upstream is
 	owners int // processes that had a name of their own
 }
 
@@ -54,10 +55,13 @@ type view struct {
 	name string
 }
 
+// span is how long something takes that the in-process upstream does in so many milliseconds.
+func (w *world) span(ms int) time.Duration { return time.Duration(ms*w.pace) * time.Millisecond }
+
 // knobs makes a Manager quick.
-func knobs(owner string, push bool) syncer.Config {
+func (w *world) knobs(owner string, push bool) syncer.Config {
 	c := syncer.Config{
-		Owner: owner, Poll: time.Hour, Silence: 60 * time.Millisecond, Linger: 20 * time.Millisecond, LeaseTTL: leaseTTL,
+		Owner: owner, Poll: time.Hour, Silence: w.span(60), Linger: w.span(20), LeaseTTL: leaseTTL,
 		RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond, Delay: 500 * time.Microsecond, Grace: time.Millisecond,
 		Connections: 1,
 	}
@@ -79,7 +83,7 @@ func (w *world) start(owner string, push bool) (*proc, error) {
 	p.manager = syncer.New(syncer.Ports{
 		Accounts: s, Leases: s, Statuses: s, Mirror: s, Messages: s, Bodies: s, Queue: s, Edits: s, Blobs: b,
 		Dialer: dialer{slow, w.dialer}, Secrets: plainSealer{}, Bus: bus, Clock: w.clock, Log: w.log.With("process", owner),
-	}, knobs(owner, push))
+	}, w.knobs(owner, push))
 	f := store{free, w.db}
 	svc := session.New(session.Config{
 		Auth: anybody{}, Accounts: f, Mailboxes: f, Messages: f, Edits: f, Folders: f, Upstreams: f, Blobs: blobs{free, w.disk}, Bus: bus,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,7 +18,6 @@ import (
 	"imapped/domain/mailbox"
 	"imapped/ports/blob"
 	"imapped/ports/metadata"
-	"imapped/ports/upstream"
 	"imapped/tools/convergence/upstreamsim"
 )
 
@@ -28,7 +28,7 @@ const patience = 20 * time.Second
 type rig struct {
 	h   History
 	w   *world
-	sim *upstreamsim.Server
+	sim server
 	acc account.ID
 	ctx context.Context
 	p   *proc
@@ -43,6 +43,7 @@ type rig struct {
 // template is a database with one account, which is copied for each run.
 type template struct {
 	dir string
+	to  servers
 	db  []byte
 	acc account.ID
 	n   int
@@ -50,7 +51,7 @@ type template struct {
 }
 
 // newTemplate makes the folder for the runs, in memory where the system has a place for that.
-func newTemplate() (*template, error) {
+func newTemplate(to servers) (*template, error) {
 	parent := "/dev/shm"
 	if _, err := os.Stat(parent); err != nil {
 		parent = ""
@@ -59,7 +60,7 @@ func newTemplate() (*template, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &template{dir: dir}
+	t := &template{dir: dir, to: to}
 	ctx := context.Background()
 	path := filepath.Join(dir, "template.db")
 	db, err := sqlite.Open(ctx, sqlite.Options{Path: path, Migrate: true})
@@ -115,7 +116,12 @@ func (t *template) play(h History, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	r := &rig{h: h, acc: t.acc, ctx: ctx, m: newModel(), past: newPast(), sim: newUpstream(h.Variant), trace: func(string, ...any) {}}
+	sim, err := t.to.open(h)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sim.Close()) }()
+	r := &rig{h: h, acc: t.acc, ctx: ctx, m: newModel(), past: newPast(), sim: sim, trace: func(string, ...any) {}}
 	log := slog.New(slog.DiscardHandler)
 	if out != nil {
 		var mu sync.Mutex
@@ -131,27 +137,11 @@ func (t *template) play(h History, out io.Writer) (err error) {
 	}
 	r.w = &world{
 		db: db, disk: &disk{blobs: map[blob.Key][]byte{}}, clock: new(simClock), dialer: r.sim, log: log,
+		pace: t.to.pace(),
 	}
 	err = r.run()
 	r.trace("end: %v\n%s", err, r.showQueue())
 	return err
-}
-
-func newUpstream(v Variant) *upstreamsim.Server {
-	c := upstreamsim.Config{
-		Features: upstream.Server{
-			CondStore: !v.NoCond, QResync: !v.NoCond && !v.NoQResync, ListStatus: !v.NoStatus, Idle: !v.NoIdle,
-			UIDPlus: !v.NoUIDPlus, Move: !v.NoMove, ESearch: true, Unselect: true, LiteralPlus: true,
-		},
-		AnyKeyword: !v.NoKeywords, Parents: v.Parents,
-	}
-	if v.NoKeywords {
-		c.Keywords = []string{"$Work"}
-	}
-	if v.Dot {
-		c.Delimiter = '.'
-	}
-	return upstreamsim.New(c)
 }
 
 // raw is a client's name as the upstream has it. Names of histories are ASCII.
@@ -213,7 +203,7 @@ func (r *rig) run() (err error) {
 		if err := r.alive(); err != nil {
 			return err
 		}
-		if err := r.play(op); err != nil {
+		if err := errors.Join(r.play(op), r.sim.Err()); err != nil {
 			return fmt.Errorf("operation %d (%s): %w", i, op.Kind, err)
 		}
 	}
@@ -243,9 +233,11 @@ func (r *rig) newOwner() string {
 func (r *rig) alive() (err error) {
 	switch {
 	case r.p.isDead():
+		r.p.hangUp()
 		if err := r.p.stop(); err != nil {
 			return err
 		}
+		r.sim.Drain()
 		r.trace("process %s is dead", r.p.owner)
 		r.p, err = r.w.start(r.p.owner, r.p.push)
 		return err

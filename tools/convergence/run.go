@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"imapped/tools/convergence/realimap"
 )
 
 // Failure is a history that violates something.
@@ -38,6 +40,10 @@ func (t *template) many(histories int, seed uint64, parallel int, on bool, out i
 				}
 				h := generate(seed + n)
 				err := t.play(h, nil)
+				if errors.Is(err, realimap.ErrStalled) { // it says nothing of us
+					fmt.Fprintf(out, "seed %d: once more: %v\n", seed+n, err)
+					err = t.play(h, nil)
+				}
 				mu.Lock()
 				if err != nil && on {
 					fmt.Fprintf(out, "seed %d: %.300v\n", seed+n, err)

@@ -50,11 +50,12 @@ func (r *rig) play(op Op) error {
 			p.kill()
 		}})
 	case Restart:
-		if err := r.p.stop(); err != nil {
-			return err
+		if r.old != nil && !r.old.isPaused() { // else it may take the lease that is given back, and keep it
+			if err := r.retire(); err != nil {
+				return err
+			}
 		}
-		r.p.kill()
-		return r.alive()
+		return r.again()
 	case Pause:
 		calls := []string{"Settle", "Intend", "Apply", "StoreContents", "SaveMailbox", "RemoveMailbox"}
 		if op.Call != "" {
@@ -65,7 +66,7 @@ func (r *rig) play(op Op) error {
 		r.wake()
 	case Sync:
 		r.sim.Release()
-		ctx, cancel := context.WithTimeout(r.ctx, 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(r.ctx, r.w.span(100))
 		defer cancel()
 		_ = r.p.manager.Force(ctx, r.acc, nil) // it may fail: there are faults
 	case Wait:
@@ -78,7 +79,7 @@ func (r *rig) play(op Op) error {
 
 // wait waits for some commands, but not when there is nothing to do, or nothing happens.
 func (r *rig) wait(n int) {
-	enough := time.NewTimer(5 * time.Millisecond)
+	enough := time.NewTimer(r.w.span(5))
 	defer enough.Stop()
 	first, _ := r.sim.Commands()
 	for {
@@ -116,21 +117,33 @@ func (r *rig) settle() error {
 			break
 		}
 	}
-	if err := r.quiesce(); err != nil {
-		return err
-	}
-	if r.old != nil {
+	if r.old != nil { // it had the whole phase for doing harm; later the clock jumps, and it might get the lease again
+		ctx, cancel := context.WithTimeout(r.ctx, r.w.span(100))
+		late := r.p.manager.Force(ctx, r.acc, nil)
+		cancel()
 		if err := r.retire(); err != nil {
 			return err
 		}
-		if err := r.quiesce(); err != nil {
+		if late != nil { // the old one may have had the lease, after which the other looks again only in a long time
+			if err := r.again(); err != nil {
+				return err
+			}
+		}
+	}
+	err := r.quiesce()
+	if r.p.isDead() { // by a fault that had just begun
+		if err := r.alive(); err != nil {
 			return err
 		}
+		err = r.quiesce()
+	}
+	if err != nil {
+		return err
 	}
 	if err := r.unpark(); err != nil {
 		return err
 	}
-	err := r.check()
+	err = r.check()
 	for range 3 { // what is implausible is looked at several times
 		if err == nil {
 			break
@@ -147,6 +160,15 @@ func (r *rig) settle() error {
 	return r.restart()
 }
 
+// again ends the process in good order and starts it again.
+func (r *rig) again() error {
+	if err := r.p.stop(); err != nil {
+		return err
+	}
+	r.p.kill()
+	return r.alive()
+}
+
 // retire ends the process that was paused.
 func (r *rig) retire() error {
 	old := r.old
@@ -154,6 +176,7 @@ func (r *rig) retire() error {
 	old.resume()
 	err := old.stop()
 	old.kill()
+	r.sim.Drain()
 	return err
 }
 
@@ -172,6 +195,9 @@ func (r *rig) quiesce() error {
 			return errors.New("the process died")
 		}
 		now, e := r.rest()
+		if e == nil {
+			e = r.sim.Err()
+		}
 		switch {
 		case e != nil:
 			return e
@@ -188,7 +214,7 @@ func (r *rig) quiesce() error {
 
 // rest waits for a while for the queue to become empty, and returns what is left; nothing when that is to go on.
 func (r *rig) rest() (string, error) {
-	enough := time.NewTimer(120 * time.Millisecond)
+	enough := time.NewTimer(r.w.span(120))
 	defer enough.Stop()
 	look := time.NewTicker(4 * time.Millisecond)
 	defer look.Stop()

@@ -20,7 +20,13 @@ func (r *rig) there(op Op) {
 func (r *rig) act(op Op) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if op.Kind >= CopyThere { // what becomes of a message in it must be known
+		defer r.sim.Still()()
+	}
 	boxes := r.sim.Boxes()
+	if len(boxes) == 0 {
+		return // Err says why
+	}
 	at, to := boxes[op.Box%len(boxes)], boxes[op.To%len(boxes)]
 	pick := func(fn func(upstreamsim.Present)) {
 		done := map[*upstreamsim.Message]bool{}
@@ -151,7 +157,8 @@ func (r *rig) instThere(at upstreamsim.State, p upstreamsim.Present) *inst {
 	}
 	var found *inst
 	for _, i := range t.insts {
-		if i.origin == fromHere && i.ptr == nil && i.hi > 0 {
+		in := boxes[i.key.box]
+		if i.origin == fromHere && i.ptr == nil && (in.Upstream.Name == at.Name || r.m.startBox[i.key.box] == at.Box) {
 			if found != nil {
 				return nil
 			}

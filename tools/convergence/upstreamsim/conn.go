@@ -101,9 +101,7 @@ func (c *conn) one(ctx context.Context, cmd upstream.Command, behind []upstream.
 		return context.Cause(ctx)
 	}
 	s := c.s
-	s.mu.Lock()
-	f := s.take(classOf(cmd))
-	s.mu.Unlock()
+	f := s.Take(classOf(cmd))
 	if f == nil {
 		return c.carryOut(ctx, cmd, false)
 	}
@@ -129,7 +127,7 @@ func (c *conn) one(ctx context.Context, cmd upstream.Command, behind []upstream.
 	case BlackHole:
 		return c.wait(ctx, nil)
 	case HoldBefore:
-		if err := c.wait(ctx, s.hold(f.N)); err != nil {
+		if err := c.wait(ctx, s.Hold(f.N)); err != nil {
 			return err
 		}
 		return c.carryOut(ctx, cmd, false)
@@ -140,7 +138,7 @@ func (c *conn) one(ctx context.Context, cmd upstream.Command, behind []upstream.
 		if err := c.carryOut(ctx, cmd, false); err != nil {
 			return err
 		}
-		if err := c.wait(ctx, s.hold(f.N)); err != nil {
+		if err := c.wait(ctx, s.Hold(f.N)); err != nil {
 			forget(cmd)
 			return err
 		}
@@ -177,20 +175,11 @@ func forget(cmd upstream.Command) {
 	}
 }
 
-// hold returns a hold for some steps.
-func (s *Server) hold(steps int) *hold {
-	h := &hold{steps: max(steps, 1), done: make(chan struct{})}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.holds[h] = true
-	return h
-}
-
 // wait waits for the end of a hold (nil: there is none), of the context, or of the connection.
-func (c *conn) wait(ctx context.Context, h *hold) error {
-	var done chan struct{}
+func (c *conn) wait(ctx context.Context, h *Hold) error {
+	var done <-chan struct{}
 	if h != nil {
-		done = h.done
+		done = h.Done()
 	}
 	select {
 	case <-done:

@@ -65,10 +65,19 @@ func (s *Server) act(b *Box, fn func()) bool {
 // Deliver puts a message into a mailbox, or returns nil when that is gone.
 func (s *Server) Deliver(b *Box, raw string, date time.Time, flags flag.Set) *Message {
 	m := &Message{Raw: raw, Date: date}
-	if !s.act(b, func() { m.flags, m.born = s.keep(flags), s.commands; s.add(b, m) }) {
+	if !s.act(b, func() { m.flags = s.keep(flags); s.arrive(b, m) }) {
 		return nil
 	}
 	return m
+}
+
+// arrive puts a message of the direct client into a mailbox.
+func (s *Server) arrive(b *Box, m *Message) {
+	m.born = s.commands
+	if m.flags.Has(flag.Deleted) {
+		m.marked = s.commands
+	}
+	s.add(b, m)
 }
 
 // SetFlags adds or removes flags of one message, if it is still there.
@@ -111,8 +120,8 @@ func (s *Server) Copy(b *Box, m *Message, to *Box, move bool) (made *Message) {
 		if to.removed || !slices.Contains(b.msgs, m) {
 			return
 		}
-		made = &Message{Raw: m.Raw, Date: m.Date, From: m, flags: m.flags, born: s.commands}
-		s.add(to, made)
+		made = &Message{Raw: m.Raw, Date: m.Date, From: m, flags: m.flags}
+		s.arrive(to, made)
 		if move {
 			b.drop(m)
 		}

@@ -123,50 +123,8 @@ type Fault struct {
 	Hook func()           // Interpose
 	Told func(cmd string) // called when it happens, with what it happens to; may be nil
 	Text string           // Refuse: the server's text
-}
 
-type hold struct {
-	steps int
-	done  chan struct{}
-}
-
-// Arm adds a fault.
-func (s *Server) Arm(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, &f)
-}
-
-// Calm takes back all faults that have not happened, and lets everything go on that is held. Connections that are dead
-// stay dead.
-func (s *Server) Calm() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
-	s.step(1 << 30)
-}
-
-// Step lets go of what has been held for long enough.
-func (s *Server) Step() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.step(1)
-}
-
-func (s *Server) step(n int) {
-	for h := range s.holds {
-		if h.steps -= n; h.steps <= 0 {
-			delete(s.holds, h)
-			close(h.done)
-		}
-	}
-}
-
-// Release lets go of everything that is held.
-func (s *Server) Release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.step(1 << 30)
+	calms int // when it was taken
 }
 
 // Cut loses every connection.
@@ -183,33 +141,6 @@ func (s *Server) Commands() (int, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.commands, s.changed
-}
-
-// take returns the fault that happens to a command of the class now; nil: none. s.mu is held.
-func (s *Server) take(class Class) *Fault {
-	var hit *Fault
-	kept := s.faults[:0]
-	for _, f := range s.faults {
-		switch {
-		case hit != nil || !f.On.has(class):
-		case f.Skip == 0:
-			hit = f
-			s.fired++
-			continue
-		default:
-			f.Skip--
-		}
-		kept = append(kept, f)
-	}
-	s.faults = kept
-	return hit
-}
-
-// Fired returns how many faults have happened.
-func (s *Server) Fired() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.fired
 }
 
 func busy() error {

@@ -25,6 +25,8 @@ type Config struct {
 
 // Server is the model of an IMAP server, for one user.
 type Server struct {
+	Schedule
+
 	c Config
 
 	mu       sync.Mutex
@@ -33,11 +35,8 @@ type Server struct {
 	validity uint32
 	changed  chan struct{} // closed and replaced at each change
 	conns    map[*conn]bool
-	faults   []*Fault
-	holds    map[*hold]bool
 	commands int
 	unlucky  []*Message // see Unlucky
-	fired    int        // faults
 	log      func(format string, args ...any)
 }
 
@@ -78,7 +77,7 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		c: c, boxes: map[string]*Box{}, names: map[[2]uint32]*Message{}, validity: 1000, changed: make(chan struct{}), conns: map[*conn]bool{},
-		holds: map[*hold]bool{}, log: func(string, ...any) {},
+		log: func(string, ...any) {},
 	}
 	s.make("INBOX", 0)
 	return s
@@ -89,10 +88,7 @@ func (s *Server) Log(log func(format string, args ...any)) { s.log = log }
 
 // Dial implements upstream.Dialer.
 func (s *Server) Dial(ctx context.Context, _ upstream.Target) (upstream.Conn, error) {
-	s.mu.Lock()
-	f := s.take(ClassDial)
-	s.mu.Unlock()
-	if f != nil {
+	if f := s.Take(ClassDial); f != nil {
 		if f.Do == BlackHole {
 			<-ctx.Done()
 			return nil, &upstream.StepError{Step: upstream.StepTCP, Err: fault.As(fault.Unavailable, "dial", context.Cause(ctx))}
