@@ -15,7 +15,8 @@ import (
 // row, c its body; s and e are the source and its departed row.
 const selectQueued = selectMutations + `, r.uid, coalesce(r.up_uid, d.up_uid, 0), coalesce(s.up_uid, e.up_uid, 0),
 	coalesce(i.email, d.email, x''), coalesce(r.modseq, 0), coalesce(r.sys, 0), coalesce(r.keywords, ''),
-	coalesce(r.size, 0), coalesce(r.date, 0), coalesce(r.zone, 0), c.blob, coalesce(c.size, 0)
+	coalesce(r.size, 0), coalesce(r.date, 0), coalesce(r.zone, 0), c.blob, coalesce(c.size, 0),
+	coalesce(s.uid, e.uid, 0) > 0
 	FROM mutations q
 	LEFT JOIN messages r ON r.account_id = q.account_id AND r.mailbox_id = q.mailbox_id AND r.uid = q.uid
 	LEFT JOIN identities i ON i.account_id = q.account_id AND i.mailbox_id = q.mailbox_id AND i.uid = q.uid
@@ -35,12 +36,13 @@ func (s *Store) Mutations(ctx context.Context, acc account.ID, after mutation.ID
 		var uid sql.NullInt64
 		var up, srcUp, modSeq, sys, size, date, zone, blobSize int64
 		var email, keywords, key sql.RawBytes
-		dest := m.dest(&uid, &up, &srcUp, &email, &modSeq, &sys, &keywords, &size, &date, &zone, &key, &blobSize)
+		var here bool
+		dest := m.dest(&uid, &up, &srcUp, &email, &modSeq, &sys, &keywords, &size, &date, &zone, &key, &blobSize, &here)
 		return c.each(ctx, selectQueued, []any{int64(acc), int64(after), limit}, func(scan func(...any) error) error {
 			if err := scan(dest...); err != nil {
 				return err
 			}
-			q := metadata.Queued{Mutation: m.mutation(), Upstream: uint32(up), SourceUpstream: uint32(srcUp)}
+			q := metadata.Queued{Mutation: m.mutation(), Upstream: uint32(up), SourceUpstream: uint32(srcUp), SourceHere: here}
 			copy(q.Email[:], email)
 			q.Departed = m.uid != 0 && !uid.Valid
 			if q.Kind.Places() && uid.Valid {

@@ -59,7 +59,7 @@ func (q *queue) retry(ctx context.Context, m mutation.Mutation, now time.Time) e
 		}
 	}
 	if m.Kind == mutation.Copy && m.State == mutation.Parked {
-		if err := q.catchUp(ctx, m, now); err != nil {
+		if err := q.reCopy(ctx, m, now); err != nil {
 			return err
 		}
 	}
@@ -68,22 +68,49 @@ func (q *queue) retry(ctx context.Context, m mutation.Mutation, now time.Time) e
 	return err
 }
 
-// catchUp queues what takes the flags that a message has now to those of the copy that was to be made of it: while the copy
-// was parked it waited for no change of flags.
-func (q *queue) catchUp(ctx context.Context, m mutation.Mutation, now time.Time) error {
-	flags := map[mutation.Ref]flag.Set{}
-	for _, ref := range [...]mutation.Ref{m.Source, m.Ref} {
-		ch := &change{c: q.c, acc: q.acc, id: ref.Mailbox}
-		if err := ch.hotRows(ctx, mailbox.SetOf(ref.UID), func(r hot) { flags[ref] = r.Flags }); err != nil {
-			return err
+// reCopy queues, for a parked Copy that is retried, what takes the flags that its source has now to those of the copy:
+// while it was parked it held up no change of flags.
+func (q *queue) reCopy(ctx context.Context, m mutation.Mutation, now time.Time) error {
+	source, ok, err := q.flags(ctx, m.Source)
+	if err != nil || !ok {
+		return err
+	}
+	return q.adjust(ctx, m.Ref, source, now)
+}
+
+// catchUp does so for the copies that are to be made from a message which the upstream has with the flags.
+func (q *queue) catchUp(ctx context.Context, ref mutation.Ref, has flag.Set, now time.Time) error {
+	about, err := q.about(ctx, ref)
+	if err != nil {
+		return err
+	}
+	for _, m := range about {
+		if m.Kind == mutation.Copy && m.Source == ref {
+			if err := q.adjust(ctx, m.Ref, has, now); err != nil {
+				return err
+			}
 		}
 	}
-	source, ok := flags[m.Source]
-	target, there := flags[m.Ref]
-	if op := flag.Replace(source, target); ok && there && !op.Empty() {
-		q.add(mutation.Flags, m.Ref, mutation.Ref{}, op, now)
+	return nil
+}
+
+// adjust queues what takes a message from the flags to those that it has here.
+func (q *queue) adjust(ctx context.Context, ref mutation.Ref, from flag.Set, now time.Time) error {
+	to, ok, err := q.flags(ctx, ref)
+	if err != nil || !ok {
+		return err
+	}
+	if op := flag.Replace(from, to); !op.Empty() {
+		q.add(mutation.Flags, ref, mutation.Ref{}, op, now)
 	}
 	return nil
+}
+
+// flags returns the flags of a message that is here.
+func (q *queue) flags(ctx context.Context, ref mutation.Ref) (flags flag.Set, ok bool, err error) {
+	ch := &change{c: q.c, acc: q.acc, id: ref.Mailbox}
+	err = ch.hotRows(ctx, mailbox.SetOf(ref.UID), func(r hot) { flags, ok = r.Flags, true })
+	return flags, ok, err
 }
 
 // retrySubscriptions queues what is to be done with the subscriptions of the mailbox of a Rename or Delete, and for a

@@ -90,6 +90,11 @@ func (t *settling) settle(ctx context.Context, m mutation.Mutation, o metadata.O
 		t.bindsOf.add(m.Ref.Mailbox, int64(m.Ref.UID))
 		t.binds[m.Ref] = o.Upstream
 		t.freed = append(t.freed, m.Ref)
+		if o.Uploaded != nil {
+			if err := t.q.catchUp(ctx, m.Ref, *o.Uploaded, t.now); err != nil {
+				return err
+			}
+		}
 		switch m.Kind {
 		case mutation.Move:
 			if o.Left {

@@ -138,7 +138,7 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		}
 		if st[0].Err != nil || w.isKnown(id, st[0]) {
 			w.adopt(id)
-			return nil, nil
+			return nil, nil //nolint:nilerr // the mirror has the answer
 		}
 	}
 	// The client may have renamed it meanwhile: what is written is what the store has, with the upstream's name.
@@ -186,9 +186,7 @@ func (w *work) deleteBox(ctx context.Context, i int) error {
 	case err != nil:
 		return err
 	case !may:
-		w.park(i, "the mailbox has messages upstream that were not here yet")
-		w.host.Changed(Lists, 0)
-		w.host.Look(Lists)
+		w.spare(id)
 		return nil
 	}
 	if ok, err := w.sure(ctx, i); err != nil || !ok {
@@ -211,6 +209,17 @@ func (w *work) deleteBox(ctx context.Context, i int) error {
 	w.done(i, 0)
 	w.host.Changed(Lists, 0)
 	return nil
+}
+
+// spare parks the deletion of a mailbox that has messages that were not here.
+func (w *work) spare(id mailbox.ID) {
+	for i := range w.queue {
+		if q := &w.queue[i]; q.Kind == mutation.Delete && q.Ref.Mailbox == id && q.State != mutation.Parked {
+			w.park(i, "the mailbox has messages upstream that were not here yet")
+		}
+	}
+	w.host.Changed(Lists, 0)
+	w.host.Look(Lists)
 }
 
 // mayDelete says whether a mailbox holds nothing upstream that was not here.

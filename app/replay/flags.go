@@ -182,7 +182,7 @@ func (w *work) expunges(ctx context.Context, j job) error {
 		return err
 	case out.refused != nil:
 		w.refused(items, out.refused)
-		return nil
+		return nil //nolint:nilerr // it is the changes' outcome
 	}
 	for _, i := range items {
 		switch q := &w.queue[i]; {
@@ -235,7 +235,7 @@ func (w *work) sweep(ctx context.Context, set mailbox.Set, mark *upstream.Store,
 		return expunged{wait: true}, err
 	}
 	if mark.Err != nil {
-		return expunged{refused: mark.Err}, nil
+		return expunged{refused: mark.Err}, nil //nolint:nilerr // it is the outcome
 	}
 	out = expunged{refused: expunge.Err}
 	if look.Err == nil {
@@ -274,12 +274,15 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 				return expunged{wait: true}, err
 			}
 		}
-		if len(unknown) > 0 && !w.boxes[id].Deleting { // nothing new is taken into one that is being deleted
+		if len(unknown) > 0 {
+			if w.boxes[id].Deleting { // nothing new is taken into it until it is back
+				w.spare(id)
+			}
 			w.hold(id)
 			w.host.Look(id)
 			return expunged{wait: true}, w.putBack(ctx, aside)
 		}
-		aside = aside.Union(known).Union(unknown)
+		aside = aside.Union(known)
 		unmark := &upstream.Store{UIDs: others, Flags: mark.Flags, Remove: true}
 		if err := w.line.Do(ctx, unmark); err != nil {
 			return expunged{wait: true}, err

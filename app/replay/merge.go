@@ -77,7 +77,7 @@ func (w *work) evade(ctx context.Context, id mailbox.ID, use mailbox.Attr) (refu
 	}
 	m := w.boxes[id]
 	for n := 2; ; n++ {
-		name := fmt.Sprintf("%s=~%d", m.Name, n) // as domain/mirror numbers names
+		name := fmt.Sprintf("%s (%d)", m.Name, n) // what domain/mirror appends is not part of a name upstream
 		raw, known := w.rawName(name)
 		if !known {
 			w.adopt(id)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"imapped/domain/fault"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/mutation"
 	"imapped/ports/blob"
@@ -94,6 +95,7 @@ func (w *work) upload(ctx context.Context, j job) error {
 		case a.Err == nil && a.UID != 0 && a.UIDValidity == intent.UIDValidity && a.UID >= intent.UIDNext:
 			found[i] = a.UID
 			w.placed(i, a.UID, false)
+			w.uploaded(i, a.Flags)
 		case a.Err == nil:
 			unknown = append(unknown, i)
 		case isRefusal(a.Err):
@@ -173,6 +175,13 @@ func (w *work) placed(i int, uid uint32, left bool) {
 	w.host.Placed(w.queue[i].Ref.Mailbox)
 }
 
+// uploaded records with which flags the item whose outcome was recorded last was uploaded.
+func (w *work) uploaded(i int, flags flag.Set) {
+	if w.queue[i].Kind != mutation.Append {
+		w.outcomes[len(w.outcomes)-1].Uploaded = &flags
+	}
+}
+
 // confirm records placements that the upstream says it has carried out, without saying as what: they are looked for. One
 // that is not found is the mirror's business: it will come as a new message, or not at all.
 func (w *work) confirm(ctx context.Context, id mailbox.ID, items []int, intent mutation.Intent, others map[int]uint32) error {
@@ -185,6 +194,7 @@ func (w *work) confirm(ctx context.Context, id mailbox.ID, items []int, intent m
 	}
 	for _, i := range items {
 		w.placed(i, found[i], false)
+		w.uploaded(i, w.queue[i].Row.Flags)
 	}
 	return nil
 }

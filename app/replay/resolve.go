@@ -168,6 +168,9 @@ func (w *work) resolvePlacements(ctx context.Context, id mailbox.ID, items []int
 		}
 		// Of a Move it is not known whether its source is gone.
 		w.placed(i, bound(found[i], bind), q.Kind == mutation.Move && q.SourceUpstream != 0)
+		if q.SourceUpstream == 0 {
+			w.uploaded(i, q.Row.Flags)
+		}
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (r *Replayer) load(ctx context.Context, d *pass) (*work, error) {
 		items := make([]mutation.Item, len(w.queue))
 		for i, q := range w.queue {
 			items[i] = mutation.Item{
-				Mutation: q.Mutation, Upstream: q.Upstream, SourceUpstream: q.SourceUpstream, Departed: q.Departed,
+				Mutation: q.Mutation, Upstream: q.Upstream, SourceUpstream: q.SourceUpstream, SourceHere: q.SourceHere, Departed: q.Departed,
 				Body: q.Content != nil,
 			}
 		}
@@ -430,6 +430,9 @@ func (w *work) forget(ctx context.Context) (bool, error) {
 	}
 	for _, i := range w.schedule.Unbound {
 		id := w.queue[i].Ref.Mailbox
+		if w.queue[i].Kind.Places() {
+			id = w.queue[i].Source.Mailbox
+		}
 		if at, ok := w.compared[id]; !ok || w.Clock.Now().Sub(at) >= w.cfg.RetryMax {
 			w.compared[id] = w.Clock.Now()
 			w.host.Compare(id)

@@ -12,6 +12,7 @@ type Item struct {
 	Mutation
 	Upstream       uint32 // Ref's upstream UID; 0: not there, or not known yet
 	SourceUpstream uint32 // Source's; 0: not there yet, or gone there
+	SourceHere     bool   // Source is known here, as a message or a departed one
 	Departed       bool   // Ref is gone here
 	Body           bool   // placements: the message's row and body are here, so that it can be uploaded
 }
@@ -53,7 +54,7 @@ type Schedule struct {
 	Moot []int
 	// Lost are placements that cannot be carried out: neither is their source upstream nor their body here.
 	Lost []int
-	// Unbound are items about messages whose upstream UID is not known though nothing is to place them: they wait for the
+	// Unbound are items about messages, or made from messages, whose upstream UID is not known though nothing is to place them: they wait for the
 	// mirror to bind these messages, or to find that they are gone.
 	Unbound []int
 	// Next is when the first of the items that are not due will be; zero: none is waiting for a time.

@@ -15,7 +15,7 @@
 //     Move, of the mailbox that it goes to; mailboxes that want the name that it was to free, or are above or below it; a
 //     further Rename, or the Delete, of a mailbox whose Rename it is.
 //  6. An upload takes the message's flags as they are here when it begins. Its Flags mutations are carried out after it
-//     nevertheless.
+//     nevertheless. A copy that is to be made of it gets as Flags what it must have instead.
 //  7. Merging, canceling and narrowing (merge.go) change neither what clients see here nor what the upstream has in the
 //     end.
 //  8. Nothing here reads a clock or does I/O; the same input gives the same plan.

@@ -194,7 +194,8 @@ func overlap(a, b flag.Set) bool { return a.Minus(b) != a }
 
 func (p *planner) placement(i int, it *Item) {
 	m, b := p.message(it.Ref), p.box(it.Ref.Mailbox)
-	upload := it.Kind == Append || it.SourceUpstream == 0 && !p.message(it.Source).placing
+	nowhere := it.Kind != Append && it.SourceUpstream == 0 && !p.message(it.Source).placing
+	upload := it.Kind == Append || nowhere && !it.SourceHere
 	if upload && it.State != Sent {
 		switch {
 		case it.Departed:
@@ -210,6 +211,10 @@ func (p *planner) placement(i int, it *Item) {
 	}
 	var t turn
 	p.in(b, &t)
+	if nowhere && !upload && it.State == Waiting { // its source is upstream, and is yet to be found
+		p.out.Unbound = append(p.out.Unbound, i)
+		t.waits = true
+	}
 	if upload {
 		p.settle(i, &t, Append)
 	} else {

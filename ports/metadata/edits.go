@@ -189,6 +189,7 @@ type Queued struct {
 	mutation.Mutation
 	Upstream       uint32           // of Ref: its upstream UID; 0: not there (yet)
 	SourceUpstream uint32           // of Source: the same; 0 also when it is gone there
+	SourceHere     bool             // Source has a row, or a departed one
 	Email          mailbox.ObjectID // of Ref
 	Departed       bool             // Ref is gone here
 	Row            mailbox.Row      // placements: the message as it is here, to be uploaded; zero when Departed
@@ -232,7 +233,10 @@ type Outcome struct {
 	// Left says, for a Move that is Done, that its source may be upstream still: it stays departed, and an Expunge of it is
 	// queued.
 	Left bool
-	Raw  []RawName // Create, Rename: the upstream names that the mailboxes have now
+	// Uploaded is, for a Copy or Move that is Done, with which flags it was uploaded; nil: it was not. Copies that are to be
+	// made from it get as Flags what takes them from these to what they have here.
+	Uploaded *flag.Set
+	Raw      []RawName // Create, Rename: the upstream names that the mailboxes have now
 	// Rest is, for a Flags mutation that is parked, the part that the upstream does not take: the rest of it was carried
 	// out, and the mutation's Op becomes Rest. Empty: its Op stays as it is. One whose Version rose meanwhile is not parked
 	// but stays Waiting.
