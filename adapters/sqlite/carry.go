@@ -16,7 +16,7 @@ import (
 const selectQueued = selectMutations + `, r.uid, coalesce(r.up_uid, d.up_uid, 0), coalesce(s.up_uid, e.up_uid, 0),
 	coalesce(i.email, d.email, x''), coalesce(r.modseq, 0), coalesce(r.sys, 0), coalesce(r.keywords, ''),
 	coalesce(r.size, 0), coalesce(r.date, 0), coalesce(r.zone, 0), c.blob, coalesce(c.size, 0),
-	coalesce(s.uid, e.uid, 0) > 0
+	coalesce(s.uid, e.uid, 0) > 0 AND EXISTS (SELECT 1 FROM mailboxes b WHERE b.id = q.src_mailbox_id AND length(b.up_name) > 0)
 	FROM mutations q
 	LEFT JOIN messages r ON r.account_id = q.account_id AND r.mailbox_id = q.mailbox_id AND r.uid = q.uid
 	LEFT JOIN identities i ON i.account_id = q.account_id AND i.mailbox_id = q.mailbox_id AND i.uid = q.uid

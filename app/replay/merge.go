@@ -66,6 +66,20 @@ func (w *work) entangled(id mailbox.ID) bool {
 	return false
 }
 
+// blocks says whether a mailbox's deletion is queued behind the Create of another.
+func (w *work) blocks(id, deleting mailbox.ID) bool {
+	created := false
+	for i := range w.queue {
+		switch q := &w.queue[i]; {
+		case q.Kind == mutation.Create && q.Ref.Mailbox == id:
+			created = true
+		case q.Kind == mutation.Delete && q.Ref.Mailbox == deleting:
+			return created
+		}
+	}
+	return false
+}
+
 // evade makes a mailbox under the next free name, here and upstream.
 func (w *work) evade(ctx context.Context, id mailbox.ID, use mailbox.Attr) (refused, err error) {
 	taken := map[string]bool{}

@@ -1,7 +1,6 @@
 package syncer
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -165,14 +164,17 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 	plan := mirror.PlanBoxes(local, listing)
 	var renames []mirror.Rename
 	for _, r := range plan.Rename {
-		moved, exists, err := o.verify(ctx, l, r)
-		if err != nil {
+		found, err := o.verify(ctx, l, r)
+		switch {
+		case err != nil:
 			return false, err
-		}
-		if moved {
+		case found.unsure: // another round finds out
+			plan.Defer(r)
+			o.note(func() { o.doubtful = true })
+		case found.moved:
 			renames = append(renames, r)
-		} else {
-			plan.Refuse(r, exists)
+		default:
+			plan.Refuse(r, found.exists)
 		}
 	}
 	changed := false
@@ -310,13 +312,20 @@ func orderRenames(renames []mirror.Rename, byID map[mailbox.ID]metadata.Mirrored
 // sampleSize is how many messages are compared before a mailbox is taken for a renamed one.
 const sampleSize = 50
 
+// verdict is what came of a supposed rename.
+type verdict struct {
+	moved  bool
+	exists bool // there is something under the new name
+	unsure bool // a question was not answered
+}
+
 // verify says whether a mailbox has moved to the name that seems to be its new one: the old name must answer for it no
-// more, and the new one must hold the messages known here. exists says whether there is anything under the new name. A
-// listing alone is not enough: a name that was damaged on the way looks like this too.
-func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, exists bool, err error) {
+// more, and the new one must hold the messages known here. A listing alone is not enough: a name that was damaged on the
+// way looks like this too.
+func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (verdict, error) {
 	rows, err := o.rows(ctx, r.Box.ID)
 	if err != nil {
-		return false, false, err
+		return verdict{}, err
 	}
 	known := mirror.Sample(rows, sampleSize)
 	var uids []uint32
@@ -340,20 +349,17 @@ func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (moved, ex
 		cmds = append(cmds, fetch)
 	}
 	if err := l.do(ctx, cmds...); err != nil {
-		return false, false, err
-	}
-	// A question that was not answered says nothing.
-	switch unsure := func(err error) bool { return err != nil && fault.Is(err, fault.Unavailable) }; {
-	case unsure(old.Err), unsure(sel.Err):
-		return false, false, fault.As(fault.Unavailable, "verify a rename", cmp.Or(sel.Err, old.Err))
-	case r.Verify && sel.Err == nil && fetch.Err != nil:
-		return false, false, fault.As(fault.Unavailable, "verify a rename", fetch.Err)
+		return verdict{}, err
 	}
 	left := old.Absent() || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity
+	unsure := old.Err != nil && fault.Is(old.Err, fault.Unavailable) || sel.Err != nil && !fault.Is(sel.Err, fault.NotFound) ||
+		r.Verify && sel.Err == nil && fetch.Err != nil
 	// What was sent, and not answered, may have taken all that is known out of it.
 	same := !r.Verify || v.Same() || r.Box.Uncertain && !v.Refuted()
-	moved = left && sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && same
-	return moved, sel.Err == nil, nil
+	return verdict{
+		moved:  left && sel.Err == nil && sel.UIDValidity == r.Box.UIDValidity && same,
+		exists: sel.Err == nil, unsure: unsure,
+	}, nil
 }
 
 // suspicion is implausibly many mailboxes that a listing did not have.

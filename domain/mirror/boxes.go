@@ -184,7 +184,7 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 		switch listed := l.Find(b.Raw); {
 		case listed == nil, !b.Deleting && displaced(b, *listed) && hasTwin(b, l):
 			lost = append(lost, b)
-		case displaced(b, *listed) && !strings.EqualFold(b.Raw, inbox) && isAnothers(b, *listed, local, l):
+		case !strings.EqualFold(b.Raw, inbox) && isAnothers(b, *listed, local, l):
 			p.Evicted = append(p.Evicted, b)
 		case listed.Attrs&mailbox.NoSelect != 0 && b.Attrs&mailbox.NoSelect == 0 && (b.Messages > 0 || b.Here || b.Deleting):
 			// Deleted upstream, but still there as a parent: to be removed like any other, then made anew.
@@ -354,6 +354,12 @@ func (p *BoxPlan) Refuse(r Rename, exists bool) {
 	}
 }
 
+// Defer takes back a rename that could be neither verified nor refuted: what is here stays as it is, and its target is left
+// to the next round.
+func (p *BoxPlan) Defer(r Rename) {
+	p.Evicted = slices.DeleteFunc(p.Evicted, func(b Box) bool { return b.Raw == r.Target.Raw })
+}
+
 // update gives the box what the listing says and reports whether anything changed.
 func (b *Box) update(t Listed) bool {
 	was := *b
@@ -379,6 +385,9 @@ func displaced(b Box, t Listed) bool {
 // isAnothers says whether what the listing has under the mailbox's name may be another mailbox of those here, which is not
 // where it was any more.
 func isAnothers(b Box, t Listed, local []Box, l Listing) bool {
+	if t.State == nil || t.State.UIDValidity == b.UIDValidity {
+		return false
+	}
 	return slices.ContainsFunc(local, func(o Box) bool {
 		if o.ID == b.ID || o.Raw == "" || o.Raw == b.Raw || !couldBe(o, t) {
 			return false

@@ -87,6 +87,8 @@ func TestPlanBoxes(t *testing.T) {
 		{"renamed over one that is being deleted", []Box{inboxHere, here(2, "Work", 2, 9, 3),
 			{ID: 3, Name: "Job", Raw: "Job", Delimiter: '/', Deleting: true, Checkpoint: Checkpoint{UIDValidity: 3}}},
 			[]Listed{inboxThere, listed("Job", 2, 9, 3)}, "rename 2 to Job verify=true displaced=false; evicted 3"},
+		{"renamed over one that was never looked at", []Box{inboxHere, here(2, "Work", 2, 9, 3), {ID: 3, Name: "Job", Raw: "Job", Delimiter: '/'}},
+			[]Listed{inboxThere, listed("Job", 2, 9, 3)}, "rename 2 to Job verify=true displaced=false; evicted 3"},
 		{"swapped", []Box{inboxHere, here(2, "Work", 2, 9, 3), here(3, "Job", 3, 5, 2)},
 			[]Listed{inboxThere, listed("Job", 2, 9, 3), listed("Work", 3, 5, 2)},
 			"rename 2 to Job verify=true displaced=true; rename 3 to Work verify=true displaced=true"},

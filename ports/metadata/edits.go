@@ -189,7 +189,7 @@ type Queued struct {
 	mutation.Mutation
 	Upstream       uint32           // of Ref: its upstream UID; 0: not there (yet)
 	SourceUpstream uint32           // of Source: the same; 0 also when it is gone there
-	SourceHere     bool             // Source has a row, or a departed one
+	SourceHere     bool             // Source has a row, or a departed one, in a mailbox that the upstream has
 	Email          mailbox.ObjectID // of Ref
 	Departed       bool             // Ref is gone here
 	Row            mailbox.Row      // placements: the message as it is here, to be uploaded; zero when Departed
