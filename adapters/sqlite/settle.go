@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"imapped/domain/fault"
@@ -205,6 +206,11 @@ func (t *settling) giveUp(ctx context.Context, m mutation.Mutation, refused bool
 		return err
 	}
 	p := ps[m.Ref.UID]
+	if p.followed && refused {
+		if done, err := t.shorten(ctx, m); done || err != nil {
+			return err
+		}
+	}
 	switch {
 	case p.followed && (refused || p.kind == mutation.Append):
 		// What was made from it is uploaded instead.
@@ -213,6 +219,34 @@ func (t *settling) giveUp(ctx context.Context, m mutation.Mutation, refused bool
 		return t.q.cancel(ctx, t.now, []placement{p}, false)
 	}
 	return nil
+}
+
+// shorten takes a refused Move of a message that was moved on out of the queue.
+func (t *settling) shorten(ctx context.Context, m mutation.Mutation) (bool, error) {
+	about, err := t.q.about(ctx, m.Ref)
+	if err != nil {
+		return false, err
+	}
+	later, op, ok := mutation.Shorten(about, m)
+	if !ok {
+		return false, nil
+	}
+	i := slices.IndexFunc(about, func(x mutation.Mutation) bool { return x.ID == later })
+	if _, err := t.q.c.exec(ctx, `UPDATE mutations SET src_mailbox_id = ?, src_uid = ? WHERE account_id = ? AND id = ?`,
+		int64(m.Source.Mailbox), int64(m.Source.UID), int64(t.q.acc), int64(later)); err != nil {
+		return true, err
+	}
+	if err := t.q.drop(ctx, []mutation.Ref{m.Ref}); err != nil {
+		return true, err
+	}
+	own, err := t.q.about(ctx, about[i].Ref)
+	if err != nil {
+		return true, err
+	}
+	if op = mutation.Narrowed(own, about[i].Ref, op); !op.Empty() {
+		t.q.add(mutation.Flags, about[i].Ref, mutation.Ref{}, op, t.now)
+	}
+	return true, nil
 }
 
 // reappear gives a mailbox whose deletion is not to be back to clients.

@@ -61,6 +61,24 @@ func Narrowed(queue []Mutation, msg Ref, op flag.Op) flag.Op {
 	return op
 }
 
+// Shorten returns how a Move goes on without the one before it, which the upstream refused, and whose message is moved on
+// already: the later one takes the message from where the refused one was to take it, and its message gets the changes of
+// flags that were made in between. It says no where there is more to do than to move it.
+func Shorten(queue []Mutation, refused Mutation) (later ID, flags flag.Op, ok bool) {
+	for i := range queue {
+		switch m := &queue[i]; {
+		case m.from(refused.Ref):
+			if refused.Kind != Move || m.Kind != Move || m.State == Sent || later != 0 {
+				return 0, flag.Op{}, false
+			}
+			later = m.ID
+		case m.Ref == refused.Ref && m.Kind == Flags:
+			flags = flags.Then(m.Op)
+		}
+	}
+	return later, flags, later != 0
+}
+
 // Heir is a message that is to be made from another, which it finds without a change of flags that it had here.
 type Heir struct {
 	Ref Ref

@@ -219,7 +219,8 @@ const (
 	// Park: it is Parked with Reason. Of a Flags mutation what later ones of the message are about is left out, nothing is
 	// left of it when the message was moved since, and what was copied or moved since gets it as Flags of its own
 	// (mutation.Parting). A parked Delete brings the mailbox back under its name, or the next free one. A
-	// placement whose Ref departed is given up as for Again, a Copy or Move also when something was made from it. An
+	// placement whose Ref departed is given up as for Again, a Copy or Move also when something was made from it; a Move whose
+	// message was only moved on leaves its source to that Move (mutation.Shorten). An
 	// Unsubscribe of a name that no mailbox has (a zero Ref) is Done: there is nothing to decide about.
 	Park
 )

@@ -451,6 +451,10 @@ func (m *editModel) giveUp(q mutation.Mutation) {
 	if _, departed := m.boxes[q.Ref.Mailbox].departed[q.Ref.UID]; !departed || !q.Kind.Places() {
 		return
 	}
+	if later, op, ok := mutation.Shorten(m.queue, q); ok && q.State == mutation.Parked {
+		m.shorten(q, later, op)
+		return
+	}
 	switch followed := m.followed(q.Ref); {
 	case followed && (q.State == mutation.Parked || q.Kind == mutation.Append):
 		m.cancel([]mutation.Mutation{q}, true)

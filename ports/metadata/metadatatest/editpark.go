@@ -58,3 +58,15 @@ func (m *editModel) catchUp(q mutation.Mutation) {
 		m.enqueue(mutation.Flags, q.Ref, mutation.Ref{}, op)
 	}
 }
+
+// shorten does to the model what Settle is to do with a refused Move whose message was moved on.
+func (m *editModel) shorten(q mutation.Mutation, later mutation.ID, op flag.Op) {
+	f := m.find(func(x mutation.Mutation) bool { return x.ID == later })
+	f.Source = q.Source
+	to := f.Ref
+	delete(m.boxes[q.Ref.Mailbox].departed, q.Ref.UID)
+	m.drop(func(x mutation.Mutation) bool { return x.Ref == q.Ref })
+	if op := mutation.Narrowed(m.queue, to, op); !op.Empty() {
+		m.enqueue(mutation.Flags, to, mutation.Ref{}, op)
+	}
+}
