@@ -76,18 +76,21 @@ func (s *Store) DeleteMailbox(ctx context.Context, acc account.ID, id mailbox.ID
 		if err != nil {
 			return err
 		}
-		var mirrored, subscribed, needed bool
+		var mirrored, subscribed, useless bool
 		var known int64
-		if err := c.one(ctx, []any{&mirrored, &subscribed, &known, &needed}, `SELECT length(up_name) > 0, subscribed, up_uidnext,
-			EXISTS (SELECT 1 FROM mutations q INDEXED BY mutations_message WHERE q.account_id = mailboxes.account_id
-				AND q.mailbox_id = mailboxes.id AND (q.state = 'sent' OR q.kind = 'rename'))
-			OR EXISTS (SELECT 1 FROM mutations q INDEXED BY mutations_source WHERE q.account_id = mailboxes.account_id
-				AND q.src_mailbox_id = mailboxes.id AND q.src_uid > 0)
+		if err := c.one(ctx, []any{&mirrored, &subscribed, &known}, `SELECT length(up_name) > 0, subscribed, up_uidnext
 			FROM mailboxes WHERE id = ?`, int64(id)); err != nil {
 			return err
 		}
+		if !mirrored {
+			queue, err := ch.q.aboutMailbox(ctx, id)
+			if err != nil {
+				return err
+			}
+			_, useless = mutation.Clear(queue, id)
+		}
 		// What the upstream never heard of, and nothing waits for, is just gone.
-		if ch.q.local || !mirrored && !needed {
+		if ch.q.local || useless {
 			if err := ch.q.removeMailbox(ctx, now, id, false); err != nil {
 				return err
 			}

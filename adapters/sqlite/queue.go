@@ -178,11 +178,21 @@ func (q *queue) about(ctx context.Context, ref mutation.Ref) (all []mutation.Mut
 	if err := q.save(ctx); err != nil {
 		return nil, err
 	}
-	args := []any{int64(q.acc), int64(ref.Mailbox), int64(ref.UID)}
-	for _, where := range [...]string{
+	return q.those(ctx, []any{int64(q.acc), int64(ref.Mailbox), int64(ref.UID)},
 		`q.account_id = ? AND q.mailbox_id = ? AND q.uid = ?`,
-		`q.account_id = ? AND q.src_mailbox_id = ? AND q.src_uid = ? AND q.src_uid > 0`,
-	} {
+		`q.account_id = ? AND q.src_mailbox_id = ? AND q.src_uid = ? AND q.src_uid > 0`)
+}
+
+// aboutMailbox returns the mutations that have the mailbox, or messages in it, as Ref or as Source, by id.
+func (q *queue) aboutMailbox(ctx context.Context, id mailbox.ID) ([]mutation.Mutation, error) {
+	return q.those(ctx, []any{int64(q.acc), int64(id)},
+		`q.account_id = ? AND q.mailbox_id = ?`,
+		`q.account_id = ?1 AND q.src_mailbox_id = ?2 AND q.mailbox_id <> ?2 AND q.src_uid > 0`)
+}
+
+// those returns the mutations that meet one of the conditions, which exclude each other, by id.
+func (q *queue) those(ctx context.Context, args []any, conditions ...string) (all []mutation.Mutation, err error) {
+	for _, where := range conditions {
 		if err := q.eachMutation(ctx, where, args, func(m mutation.Mutation) { all = append(all, m) }); err != nil {
 			return nil, err
 		}

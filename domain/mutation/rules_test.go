@@ -265,10 +265,54 @@ func TestMayDelete(t *testing.T) {
 			t.Errorf("%+v: %v", tt.now, got)
 		}
 	}
-	if known = known.With(14).With(3).With(0); !MayDelete(known, Intent{5, 15}) || MayDelete(known, Intent{5, 16}) {
-		t.Errorf("with what was placed from here: %+v", known)
-	}
 	if MayDelete(Intent{}, Intent{}) {
 		t.Error("nothing known, nothing told: deleted")
+	}
+}
+
+func TestParting(t *testing.T) {
+	op := func(add flag.System) flag.Op { return flag.Op{Add: flag.Make(add)} }
+	here := Ref{1, 1}
+	for _, tt := range []struct {
+		name  string
+		queue []Mutation
+		rest  flag.Op
+		heirs []Heir
+	}{
+		{"nothing came later", nil, op(flag.Seen | flag.Flagged), nil},
+		{"a later change of the same flag", []Mutation{{ID: 6, Kind: Flags, Ref: here, Op: flag.Op{Remove: flag.Make(flag.Seen)}}}, op(flag.Flagged), nil},
+		{"an earlier one", []Mutation{{ID: 4, Kind: Flags, Ref: here, Op: op(flag.Seen)}}, op(flag.Seen | flag.Flagged), nil},
+		{"copied", []Mutation{{ID: 6, Kind: Copy, Ref: Ref{2, 1}, Source: here}}, op(flag.Seen | flag.Flagged),
+			[]Heir{{Ref{2, 1}, op(flag.Seen | flag.Flagged)}}},
+		{"copied, changed, moved", []Mutation{
+			{ID: 6, Kind: Copy, Ref: Ref{2, 1}, Source: here}, {ID: 7, Kind: Flags, Ref: here, Op: op(flag.Seen)},
+			{ID: 8, Kind: Move, Ref: Ref{3, 1}, Source: here},
+		}, flag.Op{}, []Heir{{Ref{2, 1}, op(flag.Seen | flag.Flagged)}, {Ref{3, 1}, op(flag.Flagged)}}},
+	} {
+		rest, heirs := Parting(tt.queue, here, 5, op(flag.Seen|flag.Flagged))
+		if rest != tt.rest || fmt.Sprint(heirs) != fmt.Sprint(tt.heirs) {
+			t.Errorf("%s: got %v, %v, want %v, %v", tt.name, rest, heirs, tt.rest, tt.heirs)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	refused := Mutation{ID: 3, Kind: Move, Ref: Ref{2, 1}, Source: Ref{1, 1}}
+	on := Mutation{ID: 5, Kind: Move, Ref: Ref{3, 1}, Source: refused.Ref}
+	change := Mutation{ID: 4, Kind: Flags, Ref: refused.Ref, Op: flag.Op{Add: flag.Make(flag.Seen)}}
+	for _, tt := range []struct {
+		name  string
+		queue []Mutation
+		later ID
+	}{
+		{"not moved on", []Mutation{refused, change}, 0},
+		{"moved on", []Mutation{refused, change, on}, 5},
+		{"copied, too", []Mutation{refused, {ID: 4, Kind: Copy, Ref: Ref{4, 1}, Source: refused.Ref}, on}, 0},
+		{"copied alone", []Mutation{refused, {ID: 4, Kind: Copy, Ref: Ref{4, 1}, Source: refused.Ref}}, 0},
+	} {
+		later, op, ok := Shorten(tt.queue, refused)
+		if later != tt.later || ok != (tt.later != 0) || ok && op != change.Op {
+			t.Errorf("%s: got %d, %v, %v, want %d", tt.name, later, op, ok, tt.later)
+		}
 	}
 }

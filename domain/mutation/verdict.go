@@ -88,17 +88,9 @@ func Refused(kind Kind, why fault.Kind, named bool) Verdict {
 }
 
 // MayDelete says whether a mailbox may be deleted upstream: it is the one that the user saw, and nothing came to it
-// since. Known is the UIDVALIDITY and UIDNEXT up to which its messages were here when it was deleted here, raised by what
-// was placed into it from here (With); now is what the upstream says. Zeros in now are not told, and say no.
+// since. Known is the UIDVALIDITY and UIDNEXT up to which its messages were here when it was deleted here; now is
+// what the upstream says. Zeros in now are not told, and say no.
 func MayDelete(known, now Intent) bool {
 	return now.UIDValidity != 0 && now.UIDValidity == known.UIDValidity &&
 		now.UIDNext != 0 && now.UIDNext <= known.UIDNext
-}
-
-// With returns what is known of a mailbox with the message that has the upstream UID.
-func (i Intent) With(uid uint32) Intent {
-	if uid != 0 && uid+1 != 0 {
-		i.UIDNext = max(i.UIDNext, uid+1)
-	}
-	return i
 }

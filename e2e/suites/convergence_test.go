@@ -23,7 +23,7 @@ func TestConvergenceDovecot(t *testing.T) {
 		seed = harness.Seed()
 	}
 	histories := harness.Size("IMAPPED_HISTORIES", 60, 200)
-	t.Logf("IMAPPED_SEED=%d IMAPPED_HISTORIES=%d", seed, histories)
+	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d", seed, histories)
 
 	binary := filepath.Join(t.TempDir(), "convergence")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./tools/convergence")

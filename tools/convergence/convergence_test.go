@@ -23,12 +23,12 @@ func number(t *testing.T, name string, or uint64) uint64 {
 
 // TestConvergence plays histories with fresh seeds. IMAPPED_SEED replays from one, IMAPPED_HISTORIES says how many.
 func TestConvergence(t *testing.T) {
-	if os.Getenv("IMAPPED_HISTORIES") == "" {
-		t.Skip("about 2 of 100 histories fail still (docs/PROGRESS.md); say how many to play with IMAPPED_HISTORIES")
+	or := uint64(1500)
+	if testing.Short() {
+		or = 100
 	}
-	or := uint64(300)
 	histories, seed := number(t, "IMAPPED_HISTORIES", or), number(t, "IMAPPED_SEED", rand.Uint64()>>16)
-	t.Logf("IMAPPED_SEED=%d IMAPPED_HISTORIES=%d", seed, histories)
+	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d", seed, histories)
 	tmpl, err := newTemplate(servers{})
 	if err != nil {
 		t.Fatal(err)

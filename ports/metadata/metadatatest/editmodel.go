@@ -164,10 +164,7 @@ func (m *editModel) copy(e metadata.CopyEdit) (source, target []mailbox.UID) {
 	}
 	for i, uid := range source {
 		msg, up := ref(from.id, uid), from.rows[uid].up
-		about := slices.Clone(m.queue)
-		if up != 0 { // it is there already
-			about = slices.DeleteFunc(about, func(q mutation.Mutation) bool { return q.Kind.Places() && q.Ref == msg })
-		}
+		about := m.about(msg, up)
 		p := mutation.Duplicate(about, msg)
 		if e.Move {
 			p = mutation.Relocate(about, msg, func(mailbox.ID) bool { return false })
@@ -187,16 +184,22 @@ func (m *editModel) copy(e metadata.CopyEdit) (source, target []mailbox.UID) {
 	return source, target
 }
 
+// about returns the queue as it is about a message that has an upstream UID, or not.
+func (m *editModel) about(msg mutation.Ref, up uint32) []mutation.Mutation {
+	about := slices.Clone(m.queue)
+	if up != 0 { // it is there already
+		about = slices.DeleteFunc(about, func(q mutation.Mutation) bool { return q.Kind.Places() && q.Ref == msg })
+	}
+	return about
+}
+
 // remove expunges messages for a client.
 func (m *editModel) remove(b *editBox, uids []mailbox.UID) {
 	var canceled []mutation.Mutation
 	var departing []mailbox.UID
 	for _, uid := range uids {
 		r := ref(b.id, uid)
-		p := m.placement(r)
-		revoked := p != nil && b.rows[uid].up == 0 && p.State != mutation.Sent &&
-			(p.Kind == mutation.Append || !m.followed(r))
-		if revoked {
+		if p := m.placement(r); !mutation.Remove(m.about(r, b.rows[uid].up), r).Depart {
 			canceled = append(canceled, *p)
 		} else {
 			departing = append(departing, uid)
@@ -298,13 +301,7 @@ func (m *editModel) apply(u metadata.Update) (uids []mailbox.UID) {
 		if r == nil {
 			continue
 		}
-		want := fc.Flags
-		for _, q := range m.queue {
-			if q.Kind == mutation.Flags && q.Ref == ref(b.id, fc.UID) {
-				want = q.Op.Apply(want)
-			}
-		}
-		if !want.Equal(r.Flags) {
+		if want := mutation.Rebase(fc.Flags, m.queue, ref(b.id, fc.UID)); !want.Equal(r.Flags) {
 			r.Flags = want
 			b.touch(r)
 		}
@@ -390,8 +387,8 @@ func (m *editModel) settle(o metadata.Outcome) {
 		m.giveUp(*q)
 		return
 	}
-	if q.Version != o.Version {
-		q.State = mutation.Waiting
+	if left, more := mutation.Settled(*q, o.Version); more {
+		*q = left
 		return
 	}
 	done := *q
