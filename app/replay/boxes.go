@@ -115,7 +115,7 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		return err, nil
 	}
 	if other := w.holder(id, raw); other != 0 {
-		if w.entangled(id) || w.boxes[other].Deleting && w.blocks(id, other) {
+		if w.boxes[id].Deleting || w.entangled(id) || w.boxes[other].Deleting && w.blocks(id, other) {
 			return w.evade(ctx, id, use)
 		}
 		return nil, w.merge(ctx, id, other)

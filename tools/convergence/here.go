@@ -373,8 +373,8 @@ func (r *rig) expunge(c *client, s state, uids mailbox.Set) error {
 	seen := view.UIDs(view.All())
 	done, err := c.open.Expunge(r.ctx, uids)
 	if err != nil {
-		if err := r.refused(err); err != nil {
-			return err
+		if e := r.refused(err); e != nil || fault.Is(err, fault.NotFound) { // its mailbox went, and its messages with it, or elsewhere
+			return e
 		}
 		now, err := r.rows(s.id)
 		if err != nil {
