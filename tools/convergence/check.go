@@ -84,18 +84,15 @@ func (r *rig) takenAlong(box mailbox.ID, i *inst) {
 func (r *rig) twins(t *token) {
 	removed := map[*upstreamsim.Box]int{}
 	for _, i := range t.insts {
-		home := i.home
-		if home == nil {
-			home = r.m.startBox[i.key.box]
-		}
+		home := r.m.homeOf(i)
 		if home != nil && r.m.resets[home] && i.hi == 0 {
 			removed[home]++
 		}
-		if i.hi > 0 || i.home == nil || !r.m.resets[i.home] {
+		if i.hi > 0 || home == nil || !r.m.resets[home] {
 			continue
 		}
 		for _, j := range t.insts { // what the other side put there of the same may have been taken for it
-			if j.origin == fromThere && j.home == i.home && j.lo > 0 {
+			if j.origin == fromThere && j.home == home && j.lo > 0 {
 				r.m.unknown(t)
 				break
 			}
@@ -229,14 +226,10 @@ func (r *rig) checkToken(f *found, t *token) error {
 	}
 	alike := map[*upstreamsim.Box]int{}
 	for _, i := range t.insts {
-		if i.lo != i.hi || r.m.resets[i.home] && r.m.renamed[i.home] { // nothing tells that it is the same mailbox
+		if home := r.m.homeOf(i); i.lo != i.hi || home != nil && r.m.resets[home] && r.m.renamed[home] { // nothing tells that it is the same mailbox
 			return nil
 		}
-		home := i.home
-		if i.origin == fromHere {
-			home = r.m.startBox[i.key.box]
-		}
-		alike[home]++
+		alike[r.m.homeOf(i)]++
 	}
 	for box, n := range alike {
 		if n > 1 || len(r.m.resets) > 0 && (box == nil || r.m.resets[box]) && len(t.insts) > 1 {

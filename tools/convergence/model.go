@@ -155,11 +155,12 @@ func (m *model) removedHere(i *inst) {
 // again deals with the removal of an instance that was removed before, where a reset made equal ones each other's: it may
 // be another that goes.
 func (m *model) again(i *inst) bool {
-	if i.hi > 0 || i.home == nil || !m.resets[i.home] {
+	home := m.homeOf(i)
+	if i.hi > 0 || home == nil || !m.resets[home] {
 		return false
 	}
 	for _, j := range i.tok.insts {
-		if j != i && j.home == i.home && j.hi > 0 {
+		if j != i && m.homeOf(j) == home && j.hi > 0 {
 			m.unknown(i.tok)
 			return true
 		}
@@ -179,6 +180,14 @@ func (m *model) removedThere(i *inst) {
 		return
 	}
 	i.lo, i.hi = 0, 0
+}
+
+// homeOf is the mailbox upstream in which an instance is, or is to be.
+func (m *model) homeOf(i *inst) *upstreamsim.Box {
+	if i.home != nil {
+		return i.home
+	}
+	return m.startBox[i.key.box]
 }
 
 // unknown notes that one of a content's instances was removed, and it is not known which.
