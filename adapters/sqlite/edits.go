@@ -68,7 +68,35 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *meta
 	if err := ch.writeFlags(ctx, targets); err != nil {
 		return err
 	}
-	return ch.queueFlags(ctx, e.Now, queued, ops)
+	if err := ch.queueFlags(ctx, e.Now, queued, ops); err != nil || !e.Again {
+		return err
+	}
+	return ch.handOn(ctx, e, queued)
+}
+
+// handOn queues the flags of a FlagEdit.Again also for what is to be made from the messages: it may be made while these do
+// not have them.
+func (ch *change) handOn(ctx context.Context, e metadata.FlagEdit, uids []any) error {
+	for _, u := range uids {
+		ref := mutation.Ref{Mailbox: ch.id, UID: mailbox.UID(u.(int64))}
+		about, err := ch.q.about(ctx, ref)
+		if err != nil {
+			return err
+		}
+		for _, m := range about {
+			if m.Source != ref || m.Kind != mutation.Copy {
+				continue
+			}
+			flags, ok, err := ch.q.flags(ctx, m.Ref)
+			if err != nil {
+				return err
+			}
+			if ok && e.Flags.Minus(flags).Empty() {
+				ch.q.add(mutation.Flags, m.Ref, mutation.Ref{}, flag.Op{Add: e.Flags}, e.Now)
+			}
+		}
+	}
+	return nil
 }
 
 // flagPlan is what a FlagEdit does to a message.

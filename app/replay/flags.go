@@ -338,8 +338,9 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 		case row.Upstream == 0 || !others.Contains(row.Upstream):
 		case row.Departed || row.Flags.Has(flag.Deleted):
 			back = append(back, row.Upstream)
-			sources[row.UID] = true
-			if !row.Departed {
+			if row.Departed {
+				sources[row.UID] = true
+			} else {
 				marked[id] = append(marked[id], row.UID)
 			}
 		case unmarked[row.UID]:
@@ -350,7 +351,7 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 	if err != nil {
 		return nil, nil, fault.Wrap("read messages", err)
 	}
-	for _, q := range w.queue { // one that is made while the mark is away lacks it
+	for _, q := range w.queue { // one that is made while the mark is away lacks it; of those that are here the store knows that
 		if (q.Kind == mutation.Copy || q.Kind == mutation.Move) && q.Source.Mailbox == id && sources[q.Source.UID] {
 			marked[q.Ref.Mailbox] = append(marked[q.Ref.Mailbox], q.Ref.UID)
 		}

@@ -33,7 +33,8 @@ type Config struct {
 	Delay    time.Duration // between a change and its replay, so that a burst of changes is a few commands; 200 ms
 	RetryMin time.Duration // the first back-off's upper bound; 1 s
 	RetryMax time.Duration // the last back-off's upper bound; 5 min
-	// Grace is for how long a command may still be carried out whose connection was lost: before it is over nothing is
+	// Grace is for how long a command may still be carried out whose connection was lost, and silentGrace times as long when
+	// it was given up because the server fell silent, which may only be slow: before it is over nothing is
 	// held for not carried out; 2 s.
 	Grace  time.Duration
 	Linger time.Duration // how long an idle connection is kept; 1 min
@@ -52,6 +53,12 @@ func (c Config) withDefaults() Config {
 	def(&c.Linger, time.Minute)
 	return c
 }
+
+// silentGrace: see Config.Grace.
+const silentGrace = 15
+
+// ErrSilent is how a Conn's Do fails that was given up because nothing arrived.
+var ErrSilent = fault.New(fault.Unavailable, "read from the upstream", "it fell silent")
 
 // Lists is the turn of the account's list of mailboxes, among the turns of its mailboxes.
 const Lists mailbox.ID = 0
@@ -99,7 +106,7 @@ type Replayer struct {
 	// The rest is Run's.
 	line     *line
 	attempt  int       // failures in a row
-	severed  time.Time // when a connection was lost last, or the process before this one was
+	certain  time.Time // when a command whose connection was lost, with this process or the one before, is over
 	held     map[mailbox.ID]*holding
 	smaller  map[mutation.ID]int      // refused in a batch: the largest batch to try it in
 	compared map[mailbox.ID]time.Time // when a comparison was asked for last
@@ -142,7 +149,7 @@ func (r *Replayer) takeResumed() bool {
 // fence is not the account's any more.
 func (r *Replayer) Run(ctx context.Context) error {
 	defer r.hangUp()
-	r.severed = r.Clock.Now()
+	r.certain = r.Clock.Now().Add(r.cfg.Grace)
 	var retry time.Time // before it only Resume makes it try again
 	for {
 		next, err := r.drain(ctx)

@@ -40,14 +40,14 @@ func (w *work) resolve(ctx context.Context, j job) error {
 // again.
 func (w *work) notDone(i int) {
 	if w.early() {
-		w.holdFor(w.queue[i].Ref.Mailbox, w.severed.Add(w.cfg.Grace).Sub(w.Clock.Now()))
+		w.holdFor(w.queue[i].Ref.Mailbox, w.certain.Sub(w.Clock.Now()))
 		return
 	}
 	w.again(i, "", 0)
 }
 
 // early says whether a command whose connection was lost may still be carried out.
-func (w *work) early() bool { return w.Clock.Now().Sub(w.severed) < w.cfg.Grace }
+func (w *work) early() bool { return w.Clock.Now().Before(w.certain) }
 
 func (w *work) resolveBox(ctx context.Context, i int) error {
 	q := &w.queue[i]

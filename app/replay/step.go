@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -367,7 +368,11 @@ func (w *work) waitTurns(ctx context.Context, ids []mailbox.ID, held map[mailbox
 func (w *work) do(ctx context.Context, j job) error {
 	err := w.carryOut(ctx, j)
 	if w.lost(err) {
-		w.severed = w.Clock.Now()
+		grace := w.cfg.Grace
+		if errors.Is(err, ErrSilent) {
+			grace *= silentGrace
+		}
+		w.certain = w.Clock.Now().Add(grace)
 		w.hangUp()
 	}
 	if w.stale {

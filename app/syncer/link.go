@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"imapped/app/replay"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mirror"
@@ -33,8 +34,6 @@ type opening struct {
 	box *box
 	upstream.Select
 }
-
-var errSilent = fault.New(fault.Unavailable, "read from the upstream", "it fell silent")
 
 // errStale refuses an answer that came for another incarnation of a mailbox than the one that was asked.
 var errStale = fault.New(fault.Conflict, "read from the upstream", "the mailbox was replaced meanwhile")
@@ -93,10 +92,10 @@ func (l *link) do(ctx context.Context, cmds ...upstream.Command) error {
 			}
 			quiet++
 		}
-		cancel(errSilent)
+		cancel(replay.ErrSilent)
 	}()
 	err := l.Conn.Do(ctx, cmds...)
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilent) {
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, replay.ErrSilent) {
 		err = cause
 	}
 	close(stop)

@@ -67,7 +67,8 @@ type FlagEdit struct {
 	Flags     flag.Set
 	Unchanged *mailbox.ModSeq // UNCHANGEDSINCE (RFC 7162 section 3.1.3): messages with a higher mod-sequence are left alone
 	// Again, with AddFlags, queues the change for the messages that have all these flags already, and leaves the others
-	// alone: replay puts flags back so that it took away upstream for a moment, unless a client takes them away, too. Else
+	// alone: replay puts flags back so that it took away upstream for a moment, unless a client takes them away, too. So it does
+	// for copies that are to be made from these messages and have the flags: they may be made while these do not. Else
 	// what changes nothing here is not queued.
 	Again bool
 	Now   time.Time

@@ -101,6 +101,7 @@ func (m *editModel) expunging(r mutation.Ref) bool {
 // editFlags does to the model what EditFlags is to do.
 func (m *editModel) editFlags(e metadata.FlagEdit) (changed, modified mailbox.Set) {
 	b := m.boxes[e.Mailbox]
+	var again []mutation.Ref
 	for _, row := range b.sorted() {
 		r := b.rows[row.UID]
 		one := mailbox.SetOf(r.UID)
@@ -122,6 +123,7 @@ func (m *editModel) editFlags(e metadata.FlagEdit) (changed, modified mailbox.Se
 		}
 		if e.Again {
 			if e.Flags.Minus(old).Empty() {
+				again = append(again, ref(b.id, r.UID))
 				m.queueFlags(ref(b.id, r.UID), op)
 			}
 			continue
@@ -133,6 +135,7 @@ func (m *editModel) editFlags(e metadata.FlagEdit) (changed, modified mailbox.Se
 			m.queueFlags(ref(b.id, r.UID), flag.Replace(old, want))
 		}
 	}
+	m.handOn(again, e.Flags)
 	return changed, modified
 }
 
