@@ -205,6 +205,7 @@ type expunged struct {
 	refused error
 	wait    bool        // it must wait
 	left    mailbox.Set // was not expunged: the mark was taken away in between
+	back    bool        // what was set aside has its marks back
 }
 
 // expunge removes messages from the selected mailbox upstream, and no others.
@@ -228,8 +229,9 @@ func (w *work) sweep(ctx context.Context, set mailbox.Set, mark *upstream.Store,
 		return nil
 	}}
 	cmds := []upstream.Command{mark, expunge}
+	back := &upstream.Store{UIDs: aside, Flags: mark.Flags}
 	if len(aside) > 0 {
-		cmds = append(cmds, &upstream.Store{UIDs: aside, Flags: mark.Flags})
+		cmds = append(cmds, back)
 	}
 	if err := w.line.Do(ctx, append(cmds, look)...); err != nil {
 		return expunged{wait: true}, err
@@ -237,7 +239,7 @@ func (w *work) sweep(ctx context.Context, set mailbox.Set, mark *upstream.Store,
 	if mark.Err != nil {
 		return expunged{refused: mark.Err}, nil //nolint:nilerr // it is the outcome
 	}
-	out = expunged{refused: expunge.Err}
+	out = expunged{refused: expunge.Err, back: len(aside) > 0 && back.Err == nil}
 	if look.Err == nil {
 		out.left = mailbox.SetOf(left...)
 	}
@@ -263,7 +265,7 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 		others := deleted.UIDs.Minus(set)
 		if len(others) == 0 {
 			out, err := w.sweep(ctx, set, mark, &upstream.Expunge{All: true}, aside)
-			if err == nil && len(aside) > 0 {
+			if err == nil && out.back {
 				err = w.areBack(ctx)
 			}
 			return out, err
