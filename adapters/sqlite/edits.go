@@ -77,23 +77,31 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *meta
 // handOn queues the flags of a FlagEdit.Again also for what is to be made from the messages: it may be made while these do
 // not have them.
 func (ch *change) handOn(ctx context.Context, e metadata.FlagEdit, uids []any) error {
-	for _, u := range uids {
-		ref := mutation.Ref{Mailbox: ch.id, UID: mailbox.UID(u.(int64))}
-		about, err := ch.q.about(ctx, ref)
+	if err := ch.q.save(ctx); err != nil || len(uids) == 0 {
+		return err
+	}
+	set := setOf(uids)
+	var copies []mutation.Mutation
+	if err := ch.q.eachMutation(ctx, `q.account_id = ? AND q.src_mailbox_id = ? AND q.src_uid > 0 AND q.kind = 'copy'
+		ORDER BY q.id`, ch.keys(), func(m mutation.Mutation) {
+		if set.Contains(uint32(m.Source.UID)) {
+			copies = append(copies, m)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, m := range copies {
+		flags, ok, err := ch.q.flags(ctx, m.Ref)
 		if err != nil {
 			return err
 		}
-		for _, m := range about {
-			if m.Source != ref || m.Kind != mutation.Copy {
-				continue
-			}
-			flags, ok, err := ch.q.flags(ctx, m.Ref)
-			if err != nil {
-				return err
-			}
-			if ok && e.Flags.Minus(flags).Empty() {
-				ch.q.add(mutation.Flags, m.Ref, mutation.Ref{}, flag.Op{Add: e.Flags}, e.Now)
-			}
+		own, err := ch.q.about(ctx, m.Ref)
+		if err != nil {
+			return err
+		}
+		op := mutation.Narrowed(own, m.Ref, flag.Op{Add: e.Flags})
+		if ok && e.Flags.Minus(flags).Empty() && !op.Empty() {
+			ch.q.add(mutation.Flags, m.Ref, mutation.Ref{}, op, e.Now)
 		}
 	}
 	return nil

@@ -76,6 +76,11 @@ func (ch *change) loseAll(ctx context.Context, now time.Time) (left bool, err er
 		return false, err
 	}
 	// It is a mailbox of this side's now, also when what is to be placed there goes elsewhere.
+	var creating bool
+	if err := ch.c.one(ctx, []any{&creating}, `SELECT EXISTS (SELECT 1 FROM mutations INDEXED BY mutations_message
+		WHERE account_id = ? AND mailbox_id = ? AND uid = 0 AND kind = 'create')`, ch.keys()...); err != nil || creating {
+		return true, err
+	}
 	return true, ch.q.addMailbox(ctx, mutation.Mutation{
 		Kind: mutation.Create, Ref: mutation.Ref{Mailbox: ch.id}, Name: ch.name, Created: now,
 	})

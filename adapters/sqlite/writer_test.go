@@ -187,8 +187,8 @@ func TestGroupBroken(t *testing.T) {
 // TestLate: a call whose turn does not come in time is given up and never run; one that runs may take longer.
 func TestLate(t *testing.T) {
 	s := openWriter(t)
+	release := hold(t, s) // whose own turn came
 	s.patience = time.Millisecond
-	release := hold(t, s)
 	for i := range maxGroup + 2 { // more than the writer's channel holds
 		err := s.update(context.Background(), "write", func(c *conn) error { return addUser(c, fmt.Sprint(i)) })
 		if !fault.Is(err, fault.Unavailable) {

@@ -10,6 +10,7 @@ import (
 
 	"imapped/domain/fault"
 	"imapped/imapwire/syntax"
+	"imapped/ports/upstream"
 )
 
 const (
@@ -105,7 +106,7 @@ func (w *wire) receive(p []byte) (int, error) {
 	n, err := w.nc.Read(p)
 	w.received.Add(int64(n))
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.rr.InResponse() {
-		err = fault.New(fault.Unavailable, "read", "the server fell silent in the middle of a response")
+		err = fault.Wrap("read in the middle of a response", upstream.ErrSilent)
 	}
 	return n, err
 }

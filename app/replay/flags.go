@@ -198,7 +198,7 @@ func (w *work) expunges(ctx context.Context, j job) error {
 }
 
 // keeps is why a message is not expunged that the upstream did not refuse to expunge.
-const keeps = "the upstream keeps the message, or somebody takes its mark away"
+const keeps = `the message is still there after it was expunged: the upstream keeps it, or another client takes its \Deleted away`
 
 // expunged is what became of messages that were to be expunged.
 type expunged struct {
@@ -333,7 +333,7 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 		}
 	}
 	marked := map[mailbox.ID][]mailbox.UID{}
-	sources := map[mailbox.UID]bool{}
+	sources, again := map[mailbox.UID]bool{}, map[mailbox.UID]bool{}
 	var back, idle []uint32
 	err = w.Mirror.UpstreamRows(ctx, w.fence.Account, id, func(row metadata.UpstreamRow) error {
 		switch {
@@ -344,6 +344,7 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 				sources[row.UID] = true
 			} else {
 				marked[id] = append(marked[id], row.UID)
+				again[row.UID] = unmarked[row.UID] // it is yet to be taken away, and put back: that stays queued
 			}
 		case unmarked[row.UID]:
 			idle = append(idle, row.Upstream)
@@ -360,7 +361,9 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 	}
 	for in, uids := range marked {
 		for _, uid := range uids {
-			w.put[mutation.Ref{Mailbox: in, UID: uid}] = true
+			if in != id || !again[uid] {
+				w.put[mutation.Ref{Mailbox: in, UID: uid}] = true
+			}
 		}
 		_, err := w.Edits.EditFlags(ctx, w.fence.Account, metadata.FlagEdit{
 			Mailbox: in, UIDs: mailbox.SetOf(uids...), Mode: metadata.AddFlags, Flags: flag.Make(flag.Deleted), Again: true,

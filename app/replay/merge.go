@@ -66,15 +66,15 @@ func (w *work) entangled(id mailbox.ID) bool {
 	return false
 }
 
-// blocks says whether a mailbox's deletion is queued behind the Create of another.
+// blocks says whether a mailbox's deletion is queued behind the Create of another, or behind what that takes from it.
 func (w *work) blocks(id, deleting mailbox.ID) bool {
-	created := false
+	before := false
 	for i := range w.queue {
 		switch q := &w.queue[i]; {
-		case q.Kind == mutation.Create && q.Ref.Mailbox == id:
-			created = true
+		case q.Ref.Mailbox == id && (q.Kind == mutation.Create || q.Source.Mailbox == deleting):
+			before = true
 		case q.Kind == mutation.Delete && q.Ref.Mailbox == deleting:
-			return created
+			return before
 		}
 	}
 	return false

@@ -57,9 +57,6 @@ func (c Config) withDefaults() Config {
 // silentGrace: see Config.Grace.
 const silentGrace = 15
 
-// ErrSilent is how a Conn's Do fails that was given up because nothing arrived.
-var ErrSilent = fault.New(fault.Unavailable, "read from the upstream", "it fell silent")
-
 // Lists is the turn of the account's list of mailboxes, among the turns of its mailboxes.
 const Lists mailbox.ID = 0
 
@@ -106,7 +103,7 @@ type Replayer struct {
 	// The rest is Run's.
 	line     *line
 	attempt  int       // failures in a row
-	certain  time.Time // when a command whose connection was lost, with this process or the one before, is over
+	certain  time.Time // when commands whose connection was lost, or whose process died, are taken to be over
 	held     map[mailbox.ID]*holding
 	smaller  map[mutation.ID]int      // refused in a batch: the largest batch to try it in
 	compared map[mailbox.ID]time.Time // when a comparison was asked for last

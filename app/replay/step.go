@@ -10,6 +10,7 @@ import (
 	"imapped/domain/mailbox"
 	"imapped/domain/mutation"
 	"imapped/ports/metadata"
+	"imapped/ports/upstream"
 )
 
 // window is how much of the queue is planned at a time, unless nothing of it can be carried out.
@@ -369,10 +370,12 @@ func (w *work) do(ctx context.Context, j job) error {
 	err := w.carryOut(ctx, j)
 	if w.lost(err) {
 		grace := w.cfg.Grace
-		if errors.Is(err, ErrSilent) {
+		if errors.Is(err, upstream.ErrSilent) {
 			grace *= silentGrace
 		}
-		w.certain = w.Clock.Now().Add(grace)
+		if until := w.Clock.Now().Add(grace); until.After(w.certain) {
+			w.certain = until
+		}
 		w.hangUp()
 	}
 	if w.stale {

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"imapped/app/replay"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mirror"
@@ -92,10 +91,10 @@ func (l *link) do(ctx context.Context, cmds ...upstream.Command) error {
 			}
 			quiet++
 		}
-		cancel(replay.ErrSilent)
+		cancel(upstream.ErrSilent)
 	}()
 	err := l.Conn.Do(ctx, cmds...)
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, replay.ErrSilent) {
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, upstream.ErrSilent) {
 		err = cause
 	}
 	close(stop)

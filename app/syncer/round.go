@@ -73,6 +73,7 @@ func (o *owner) list(ctx context.Context, l *link) (map[string]*mirror.State, er
 			return nil, err
 		}
 	}
+	o.puzzles, o.open = o.open, nil
 	states := map[string]*mirror.State{}
 	for _, b := range listing.Boxes() {
 		states[b.Raw] = b.State
@@ -138,7 +139,7 @@ func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Li
 			// Deleted, but still listed for those below it, without saying that it cannot be selected: Dovecot does so.
 			b.Attrs |= mailbox.NoSelect
 		case st.Err != nil:
-			b.Unsure = fault.Is(st.Err, fault.Unavailable)
+			b.Unsure = fault.Is(st.Err, fault.Unavailable) && o.puzzled("status "+b.Raw)
 		default:
 			b.State = &mirror.State{
 				Messages: st.Messages, UIDNext: st.UIDNext, UIDValidity: st.UIDValidity, HighestModSeq: st.HighestModSeq,
@@ -168,7 +169,7 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 		switch {
 		case err != nil:
 			return false, err
-		case found.unsure: // another round finds out
+		case found.unsure && o.puzzled("rename "+r.Box.Raw): // another round finds out
 			plan.Defer(r)
 			o.note(func() { o.doubtful = true })
 		case found.moved:
@@ -311,6 +312,19 @@ func orderRenames(renames []mirror.Rename, byID map[mailbox.ID]metadata.Mirrored
 
 // sampleSize is how many messages are compared before a mailbox is taken for a renamed one.
 const sampleSize = 50
+
+// mostPuzzles is for how many rounds in a row a question about the list of mailboxes may stay without an answer.
+const mostPuzzles = 5
+
+// puzzled says that a question was not answered, and whether to wait for an answer: not for ever.
+func (o *owner) puzzled(question string) bool {
+	n := o.puzzles[question] + 1
+	if o.open == nil {
+		o.open = map[string]int{}
+	}
+	o.open[question] = n
+	return n <= mostPuzzles
+}
 
 // verdict is what came of a supposed rename.
 type verdict struct {

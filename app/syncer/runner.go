@@ -51,6 +51,10 @@ type owner struct {
 	fence  metadata.Fence
 	store  *store
 	replay *replay.Replayer
+
+	// These belong to who has the turn of the list of mailboxes: questions about it that were not answered in how many
+	// rounds in a row, up to the last one and with this one.
+	puzzles, open map[string]int
 }
 
 func newRunner(m *Manager, a account.Account) *runner {

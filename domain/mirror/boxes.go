@@ -108,10 +108,11 @@ func (l Listing) Find(raw string) *Listed {
 // stableAttrs is the attributes that are kept; \Marked and \Unmarked change with every delivery.
 const stableAttrs = mailbox.NoSelect | mailbox.NoInferiors | mailbox.SpecialUse
 
-// BoxPlan is what to do with the list of mailboxes, in this order.
+// BoxPlan is what to do with the list of mailboxes: what is Missing or Evicted first, then the rest in this order.
 type BoxPlan struct {
 	// Rename holds mailboxes that seem to have been renamed upstream. The upstream must be asked for either name first,
-	// and with Verify the content compared; what is refuted goes to Refuse.
+	// and with Verify the content compared; what is refuted goes to Refuse, and
+	// what cannot be told for now to Defer.
 	Rename []Rename
 	// Evicted holds mailboxes whose name is a target of Rename: what had it upstream is gone, if that rename is verified.
 	Evicted []Box
@@ -226,6 +227,14 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 		}
 		return free
 	})
+	// One that seems evicted may be what the upstream tells nothing of: who came instead waits, too.
+	if slices.ContainsFunc(order, func(raw string) bool { return fresh[raw].Unsure }) {
+		for _, b := range p.Evicted {
+			p.Rename = slices.DeleteFunc(p.Rename, func(r Rename) bool { return r.Target.Raw == b.Raw })
+			matched[b.Raw] = true
+		}
+		p.Evicted = nil
+	}
 	wait := false // one of those that are gone may be what the upstream tells nothing of: the next round knows more
 	for _, raw := range order {
 		if len(gone) > 0 && fresh[raw].Unsure {
@@ -357,6 +366,9 @@ func (p *BoxPlan) Refuse(r Rename, exists bool) {
 // Defer takes back a rename that could be neither verified nor refuted: what is here stays as it is, and its target is left
 // to the next round.
 func (p *BoxPlan) Defer(r Rename) {
+	if r.Displaced {
+		p.Create = slices.DeleteFunc(p.Create, func(t Target) bool { return t.Raw == r.Box.Raw })
+	}
 	p.Evicted = slices.DeleteFunc(p.Evicted, func(b Box) bool { return b.Raw == r.Target.Raw })
 }
 

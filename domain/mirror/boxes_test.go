@@ -89,6 +89,8 @@ func TestPlanBoxes(t *testing.T) {
 			[]Listed{inboxThere, listed("Job", 2, 9, 3)}, "rename 2 to Job verify=true displaced=false; evicted 3"},
 		{"renamed over one that was never looked at", []Box{inboxHere, here(2, "Work", 2, 9, 3), {ID: 3, Name: "Job", Raw: "Job", Delimiter: '/'}},
 			[]Listed{inboxThere, listed("Job", 2, 9, 3)}, "rename 2 to Job verify=true displaced=false; evicted 3"},
+		{"perhaps renamed, and renamed over", []Box{inboxHere, here(2, "Work", 2, 9, 3), here(3, "Job", 3, 5, 2)},
+			[]Listed{inboxThere, listed("Job", 2, 9, 3), {Raw: "Old", Delimiter: '/', Unsure: true}}, "create Old"},
 		{"swapped", []Box{inboxHere, here(2, "Work", 2, 9, 3), here(3, "Job", 3, 5, 2)},
 			[]Listed{inboxThere, listed("Job", 2, 9, 3), listed("Work", 3, 5, 2)},
 			"rename 2 to Job verify=true displaced=true; rename 3 to Work verify=true displaced=true"},

@@ -135,7 +135,7 @@ type Mirror interface {
 	SaveMailbox(ctx context.Context, f Fence, m Mirrored) (Mirrored, error)
 	// RemoveMailbox removes a mailbox, its messages and their mutations, because the upstream has lost it. Its name may be
 	// used again, with a higher UIDVALIDITY. Where messages wait to be placed into it, it stays with those alone and an
-	// empty Upstream (no Upstream.Name), so that it is made again, for which a Create is queued: nothing is lost that was never there.
+	// empty Upstream (no Upstream.Name), so that it is made again, for which a Create is queued, unless one is: nothing is lost that was never there.
 	RemoveMailbox(ctx context.Context, f Fence, id mailbox.ID) error
 	// UpstreamRows calls fn for each message in the order of local UIDs, read at one moment. fn must not wait for a
 	// network and must not call the store, which may hold a connection meanwhile.

@@ -201,6 +201,10 @@ type Status struct {
 	HighestModSeq uint64
 }
 
+// ErrSilent is how Do fails that was given up because nothing arrived for too long: the server may only be slow, and carry
+// out later what it was sent.
+var ErrSilent = fault.New(fault.Unavailable, "read from the upstream", "it fell silent")
+
 // Absent says whether the command was refused for good with NO: the mailbox cannot be opened by that name any more. A BAD
 // says nothing about the mailbox.
 func (s *Status) Absent() bool {

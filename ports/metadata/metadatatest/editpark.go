@@ -73,14 +73,14 @@ func (m *editModel) shorten(q mutation.Mutation, later mutation.ID, op flag.Op) 
 
 // handOn does to the model what a FlagEdit that is made again is to do with copies of the messages.
 func (m *editModel) handOn(msgs []mutation.Ref, flags flag.Set) {
-	for _, r := range msgs {
-		for _, q := range slices.Clone(m.queue) {
-			if q.Kind != mutation.Copy || q.Source != r {
-				continue
-			}
-			if row := m.boxes[q.Ref.Mailbox].rows[q.Ref.UID]; row != nil && flags.Minus(row.Flags).Empty() {
-				m.enqueue(mutation.Flags, q.Ref, mutation.Ref{}, flag.Op{Add: flags})
-			}
+	for _, q := range slices.Clone(m.queue) {
+		if q.Kind != mutation.Copy || !slices.Contains(msgs, q.Source) {
+			continue
+		}
+		row := m.boxes[q.Ref.Mailbox].rows[q.Ref.UID]
+		op := mutation.Narrowed(m.queue, q.Ref, flag.Op{Add: flags})
+		if row != nil && flags.Minus(row.Flags).Empty() && !op.Empty() {
+			m.enqueue(mutation.Flags, q.Ref, mutation.Ref{}, op)
 		}
 	}
 }
