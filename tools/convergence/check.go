@@ -88,6 +88,9 @@ func (r *rig) twins(t *token) {
 		if home != nil && r.m.resets[home] && i.hi == 0 {
 			removed[home]++
 		}
+		if home != nil && r.m.resets[home] && r.m.renamed[home] && i.origin == fromHere && i.hi > 0 {
+			t.hi++ // it may have been put there before nothing told any more that it is that mailbox
+		}
 		if i.hi > 0 || home == nil || !r.m.resets[home] {
 			continue
 		}

@@ -200,8 +200,12 @@ func (r *rig) flagThere(at upstreamsim.State, p upstreamsim.Present, op Op) {
 		return
 	}
 	i := r.instThere(at, p)
-	if i == nil {
+	// Without UIDPLUS we take marks away for the moment of an EXPUNGE, and put them back.
+	aside := r.h.Variant.NoUIDPlus && change.Remove.Has(flag.Deleted) && !p.Flags.Has(flag.Deleted)
+	if i == nil || aside {
 		r.m.byRaw[p.Raw].vague = true
+	}
+	if i == nil {
 		return
 	}
 	say(i.there, flags, op.Mode%2 == 0)
