@@ -201,7 +201,7 @@ func (r *rig) flagThere(at upstreamsim.State, p upstreamsim.Present, op Op) {
 	}
 	i := r.instThere(at, p)
 	// Without UIDPLUS we take marks away for the moment of an EXPUNGE, and put them back.
-	aside := r.h.Variant.NoUIDPlus && change.Remove.Has(flag.Deleted) && !p.Flags.Has(flag.Deleted)
+	aside := r.h.Variant.NoUIDPlus && change.Remove.Has(flag.Deleted)
 	if i == nil || aside {
 		r.m.byRaw[p.Raw].vague = true
 	}
