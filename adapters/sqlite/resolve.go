@@ -78,17 +78,21 @@ func (q *queue) reCopy(ctx context.Context, m mutation.Mutation, now time.Time) 
 	return q.adjust(ctx, m.Ref, source, now)
 }
 
-// catchUp does so for the copies that are to be made from a message which the upstream has with the flags.
+// catchUp does so for what is to be made from a message which the upstream has with the flags, and from that.
 func (q *queue) catchUp(ctx context.Context, ref mutation.Ref, has flag.Set, now time.Time) error {
 	about, err := q.about(ctx, ref)
 	if err != nil {
 		return err
 	}
 	for _, m := range about {
-		if m.Kind == mutation.Copy && m.Source == ref {
-			if err := q.adjust(ctx, m.Ref, has, now); err != nil {
-				return err
-			}
+		if m.Source != ref || m.Kind != mutation.Copy && m.Kind != mutation.Move {
+			continue
+		}
+		if err := q.adjust(ctx, m.Ref, has, now); err != nil {
+			return err
+		}
+		if err := q.catchUp(ctx, m.Ref, has, now); err != nil {
+			return err
 		}
 	}
 	return nil

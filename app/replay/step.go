@@ -88,11 +88,23 @@ func (r *Replayer) load(ctx context.Context, d *pass) (*work, error) {
 			}
 		}
 		w.schedule = mutation.Plan(items, r.Clock.Now())
-		if len(page) < window || len(w.jobs()) > 0 {
-			break
+		if err := w.readBoxes(ctx); err != nil {
+			return nil, err
+		}
+		if len(page) < window || w.ready() {
+			return w, nil
 		}
 	}
-	return w, w.readBoxes(ctx)
+}
+
+// ready says whether something can be done that is not left alone.
+func (w *work) ready() bool {
+	return slices.ContainsFunc(w.jobs(), func(j job) bool {
+		return !slices.ContainsFunc(w.needs(j), func(id mailbox.ID) bool {
+			_, held := w.isHeld(id)
+			return held
+		})
+	})
 }
 
 // readBoxes reads the mailboxes.

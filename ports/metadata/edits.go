@@ -235,8 +235,8 @@ type Outcome struct {
 	// Left says, for a Move that is Done, that its source may be upstream still: it stays departed, and an Expunge of it is
 	// queued.
 	Left bool
-	// Uploaded is, for a Copy or Move that is Done, with which flags it was uploaded; nil: it was not. Copies that are to be
-	// made from it get as Flags what takes them from these to what they have here.
+	// Uploaded is, for a Copy or Move that is Done, with which flags it was uploaded; nil: it was not. What is to be
+	// made from it gets as Flags what takes them from these to what they have here.
 	Uploaded *flag.Set
 	Raw      []RawName // Create, Rename: the upstream names that the mailboxes have now
 	// Rest is, for a Flags mutation that is parked, the part that the upstream does not take: the rest of it was carried
