@@ -14,18 +14,24 @@ import (
 	"imapped/domain/fault"
 )
 
-// TestDiskFull fills a small file system: the error says so, nothing half is visible, and what was there stays.
-func TestDiskFull(t *testing.T) {
-	dir := t.TempDir()
+// openSmall opens a store on a file system of 2 MB of its own, with one blob in it.
+func openSmall(t *testing.T) (dir string, s *blobfs.Store, small []byte) {
+	t.Helper()
+	dir, small = t.TempDir(), []byte("small")
 	if err := unix.Mount("imapped-test", dir, "tmpfs", 0, "size=2m"); err != nil {
 		t.Skipf("a file system of 2 MB cannot be mounted here: %v", err)
 	}
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	s, err := blobfs.Open(filepath.Join(dir, "blobs"))
 	must(t, err)
-	small := []byte("small")
 	_, err = s.Put(t.Context(), small)
 	must(t, err)
+	return dir, s, small
+}
+
+// TestDiskFull fills a small file system: the error says so, nothing half is visible, and what was there stays.
+func TestDiskFull(t *testing.T) {
+	dir, s, small := openSmall(t)
 
 	big := make([]byte, 3<<20)
 	full := func(err error) {
@@ -34,7 +40,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatalf("%v, want that the disk is full", err)
 		}
 	}
-	_, err = s.Put(t.Context(), []byte("another"), big)
+	_, err := s.Put(t.Context(), []byte("another"), big)
 	full(err)
 	w, err := s.Create(t.Context())
 	must(t, err)
@@ -70,16 +76,7 @@ func TestDiskFull(t *testing.T) {
 // TestReadOnly makes the file system read-only under an open store: what is there can be read, what is new is refused in
 // words that name no path, and works again afterwards.
 func TestReadOnly(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("imapped-test", dir, "tmpfs", 0, "size=2m"); err != nil {
-		t.Skipf("a file system of 2 MB cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	s, err := blobfs.Open(filepath.Join(dir, "blobs"))
-	must(t, err)
-	small := []byte("small")
-	_, err = s.Put(t.Context(), small)
-	must(t, err)
+	dir, s, small := openSmall(t)
 
 	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	refused := func(err error) {
@@ -88,7 +85,7 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%v, want that the directory cannot be written to, without its name", err)
 		}
 	}
-	_, err = s.Put(t.Context(), []byte("another"))
+	_, err := s.Put(t.Context(), []byte("another"))
 	refused(err)
 	_, err = s.Create(t.Context())
 	refused(err)

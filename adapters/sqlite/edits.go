@@ -216,7 +216,7 @@ func (s *Store) RemoveMessages(ctx context.Context, acc account.ID, e metadata.R
 }
 
 // every is all UIDs.
-var every = mailbox.Set{{First: 1, Last: 1<<32 - 1}}
+var every = mailbox.SetFrom(1)
 
 // setOf returns the set of UIDs that are a statement's arguments.
 func setOf(uids []any) mailbox.Set {

@@ -106,8 +106,7 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 	}
 	codec, ok := w.codec()
 	if !ok {
-		w.hold(id)
-		w.host.Look(Lists)
+		w.adopt(id)
 		return nil, nil
 	}
 	raw, err := codec.Raw(name)
@@ -268,6 +267,16 @@ func (w *work) renameBox(ctx context.Context, i int) error {
 		return nil
 	case raw == "" || raw == to: // it is made under its new name, or has it
 		w.done(i, 0)
+		return nil
+	}
+	// A mailbox that somebody renamed, and made another of its name, is not the one that is meant.
+	st, err := w.status(ctx, raw)
+	if err != nil {
+		return err
+	}
+	if ours := w.boxes[id].Upstream.UIDValidity; st[0].Err == nil && ours != 0 && st[0].UIDValidity != ours {
+		w.again(i, "the upstream has another mailbox of this name", w.backoff(q.Attempts, w.cfg.RetryMax))
+		w.host.Look(Lists)
 		return nil
 	}
 	if ok, err := w.sure(ctx, i); err != nil || !ok {

@@ -234,7 +234,7 @@ func (w *work) sweep(ctx context.Context, set mailbox.Set, mark *upstream.Store,
 		cmds = append(cmds, back)
 	}
 	if err := w.line.Do(ctx, append(cmds, look)...); err != nil {
-		return expunged{wait: true}, err
+		return expunged{}, err
 	}
 	if mark.Err != nil {
 		return expunged{refused: mark.Err}, nil //nolint:nilerr // it is the outcome
@@ -257,7 +257,7 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 	for range looks {
 		deleted := &upstream.Deleted{}
 		if err := w.line.Do(ctx, deleted); err != nil {
-			return expunged{wait: true}, err
+			return expunged{}, err
 		}
 		if deleted.Err != nil {
 			return expunged{refused: deleted.Err}, w.putBack(ctx, aside)
@@ -273,7 +273,7 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 		known, unknown := mailbox.Set(nil), others
 		if sel.UIDValidity == w.boxes[id].Upstream.UIDValidity {
 			if known, unknown, err = w.setAside(ctx, id, others); err != nil {
-				return expunged{wait: true}, err
+				return expunged{}, err
 			}
 		}
 		if len(unknown) > 0 {
@@ -287,7 +287,7 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 		aside = aside.Union(known)
 		unmark := &upstream.Store{UIDs: others, Flags: mark.Flags, Remove: true}
 		if err := w.line.Do(ctx, unmark); err != nil {
-			return expunged{wait: true}, err
+			return expunged{}, err
 		}
 		if unmark.Err != nil {
 			return expunged{refused: unmark.Err}, w.putBack(ctx, aside)

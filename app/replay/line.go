@@ -102,7 +102,9 @@ func (w *work) status(ctx context.Context, names ...string) ([]*upstream.Status,
 func (w *work) closed(id mailbox.ID, items []int, err error) error {
 	switch {
 	case errors.Is(err, errElsewhere):
-		w.hold(id)
+		for _, i := range items {
+			w.again(i, errText(err), w.backoff(w.queue[i].Attempts, w.cfg.RetryMax))
+		}
 		w.host.Look(id)
 		return nil
 	case !isRefusal(err):

@@ -29,7 +29,7 @@ func (w *work) merge(ctx context.Context, id, into mailbox.ID) error {
 	}
 	if w.boxes[id].Messages > 0 {
 		moved, err := w.Edits.CopyMessages(ctx, w.fence.Account, metadata.CopyEdit{
-			From: id, To: into, UIDs: mailbox.Set{{First: 1, Last: ^uint32(0)}}, Move: true, Now: w.Clock.Now(),
+			From: id, To: into, UIDs: mailbox.SetFrom(1), Move: true, Now: w.Clock.Now(),
 		})
 		if fault.Is(err, fault.NotFound) {
 			return nil // a client deleted one of them

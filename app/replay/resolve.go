@@ -200,7 +200,7 @@ func (w *work) examine(ctx context.Context, id mailbox.ID, items []int, intent m
 	}
 	seen := map[uint32]mutation.Candidate{}
 	fetch := &upstream.Fetch{
-		UIDs: mailbox.Set{{First: from, Last: ^uint32(0)}}, Open: true, Items: upstream.ItemMeta,
+		UIDs: mailbox.SetFrom(from), Open: true, Items: upstream.ItemMeta,
 		OnMessage: func(m upstream.Message) error {
 			w.line.Touch()
 			if m.Has&upstream.ItemMeta == upstream.ItemMeta && m.UID >= from {

@@ -165,7 +165,7 @@ func (l *login) moveInbox(ctx context.Context, at root, from *place, name string
 	hints := []events.Hint{{}}
 	defer func() { l.svc.publish(at.account, at.local, hints...) }()
 	done, err := c.Edits.CopyMessages(ctx, at.account, metadata.CopyEdit{
-		From: from.info.ID, To: made.ID, UIDs: mailbox.Set{{First: 1, Last: 1<<32 - 1}}, Move: true, Now: now,
+		From: from.info.ID, To: made.ID, UIDs: mailbox.SetFrom(1), Move: true, Now: now,
 	})
 	if err != nil {
 		// The client is told that nothing happened. Should this fail as well, an empty mailbox is all that is left.

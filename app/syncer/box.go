@@ -35,8 +35,10 @@ type box struct {
 	came     int64 // bytes of bodies, in this round
 	pending  int64
 	trouble  string
-	pushed   bool // its news comes by push now
-	reborn   int  // how often it was healed: who had it selected before listens to what is no more
+	pushed   bool   // its news comes by push now
+	reborn   int    // how often it was healed: who had it selected before listens to what is no more
+	listed   uint32 // its UIDVALIDITY in the last listing; 0 when that told nothing certain
+	strange  int    // how often it had another than that listing told
 	info     metadata.Mirrored
 
 	up         metadata.Upstream

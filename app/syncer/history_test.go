@@ -86,15 +86,19 @@ func (h *history) step() string {
 // TestHistories plays random histories with connections that break at random moments, and checks that what is here
 // ends up as what is there, that no UID is ever given to another message, and that nothing is fetched for nothing.
 func TestHistories(t *testing.T) {
+	playSeeds(t, 12, 3, func(t *testing.T, seed uint64) { playHistory(t, rand.New(rand.NewPCG(seed, 2))) })
+}
+
+// playSeeds plays a number of seeds side by side, in short mode a smaller one.
+func playSeeds(t *testing.T, runs, short uint64, play func(t *testing.T, seed uint64)) {
 	_, first := seed(t)
-	runs := uint64(12)
 	if testing.Short() {
-		runs = 3
+		runs = short
 	}
 	for i := range runs {
 		t.Run(fmt.Sprint(first+i), func(t *testing.T) {
 			t.Parallel()
-			playHistory(t, rand.New(rand.NewPCG(first+i, 2)))
+			play(t, first+i)
 		})
 	}
 }

@@ -381,7 +381,7 @@ func (p *pass) finishHeal(ctx context.Context) error {
 	}
 	if p.known.UIDValidity != sel.UIDValidity && p.known.UIDValidity != 0 {
 		b.heals = append(b.heals, p.at)
-		p.o.note(func() { b.reborn++ })
+		p.o.note(func() { b.reborn, b.strange = b.reborn+1, 0 })
 		p.o.log.Info("mailbox healed after a UIDVALIDITY change", "mailbox", int64(b.id), "matched", len(pairs),
 			"new", len(u.New), "gone", u.Expunge.Len())
 	}

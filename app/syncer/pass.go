@@ -16,7 +16,7 @@ import (
 )
 
 // everything is UID 1:*.
-var everything = mailbox.Set{{First: 1, Last: ^uint32(0)}}
+var everything = mailbox.SetFrom(1)
 
 // wholeTail is up to how many new messages are asked for with their bodies: it saves a command and a round trip. Of more,
 // and where somebody waits, what a list of messages shows comes first; and replay, which may want the mailbox's turn, is
@@ -44,6 +44,7 @@ type pass struct {
 	expectNew bool // commands are to ask for new messages too
 	whole     bool // so little is new that its bodies are asked for with it
 	empty     bool // there is nothing to ask for: some servers refuse 1:* in an empty mailbox
+	strange   bool // what has its name now may be another mailbox
 
 	open    *opening
 	fetches []*upstream.Fetch
@@ -160,17 +161,20 @@ func (o *owner) syncOne(ctx context.Context, l *link, b *box, state mirror.State
 			l.forget()
 			return p.failed(open.Err)
 		}
-		if p.plan(stateOf(&open.Select)); p.step == mirror.Nothing {
-			return nil
+		p.plan(stateOf(&open.Select))
+	}
+	if p.step != mirror.Nothing {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+		if err := p.settle(ctx); err != nil {
+			return err
 		}
 	}
-	if p.step == mirror.Nothing {
-		return nil
+	if p.strange {
+		return fault.New(fault.Unavailable, "synchronize", "another mailbox has the name now; the next listing tells which")
 	}
-	if err := p.flush(ctx); err != nil {
-		return err
-	}
-	return p.settle(ctx)
+	return nil
 }
 
 func (o *owner) newPass(l *link, b *box, asked, quick bool) *pass {
@@ -202,7 +206,7 @@ func (p *pass) plan(u mirror.State) {
 		p.step = mirror.Compare
 	case p.step == mirror.Nothing && len(p.b.gaps) == 0:
 		p.o.note(func() { p.b.trouble = "" })
-	case p.step == mirror.Heal && u.UIDValidity != p.known.UIDValidity && p.healTooOften():
+	case p.step == mirror.Heal && u.UIDValidity != p.known.UIDValidity && (p.unheard(u.UIDValidity) || p.healTooOften()):
 		p.step = mirror.Nothing
 	}
 	p.expectNew = u.UIDNext != p.known.UIDNext || u.UIDNext == 0
@@ -228,6 +232,30 @@ func (p *pass) healTooOften() bool {
 	return true
 }
 
+// unheard says whether the mailbox has a UIDVALIDITY that the last listing does not tell of it. Then it may be another one,
+// and what is known here has another name now: only a listing can say. An upstream that never says the same is believed
+// after some rounds.
+func (p *pass) unheard(validity uint32) (yes bool) {
+	if p.known.UIDValidity == 0 || validity == 0 {
+		return false
+	}
+	p.o.note(func() {
+		b := p.b
+		if b.listed == validity || b.strange == mostPuzzles {
+			return
+		}
+		yes, p.strange = true, true
+		if b.listed == 0 { // that listing is to be repeated anyway
+			p.o.doubtful = true
+			return
+		}
+		b.strange++
+		p.o.relist = true
+		p.o.wake()
+	})
+	return yes
+}
+
 func stateOf(s *upstream.Select) mirror.State {
 	return mirror.State{
 		Messages: s.Messages, UIDNext: s.UIDNext, UIDValidity: s.UIDValidity, HighestModSeq: s.HighestModSeq, Opened: true,
@@ -243,7 +271,7 @@ func (p *pass) commands() []upstream.Command {
 		p.fetches = append(p.fetches, &f)
 	}
 	from := max(1, p.known.UIDNext)
-	tail := upstream.Fetch{UIDs: mailbox.Set{{First: from, Last: ^uint32(0)}}, Open: true, Items: upstream.ItemMeta}
+	tail := upstream.Fetch{UIDs: mailbox.SetFrom(from), Open: true, Items: upstream.ItemMeta}
 	if p.whole {
 		tail.Items |= upstream.ItemBody
 		p.b.wary = true
@@ -376,7 +404,7 @@ func (p *pass) judge(ctx context.Context) (again bool, err error) {
 	}
 	p.o.note(func() { b.upstream = sel.Messages })
 	stable := p.step == mirror.First || p.step == mirror.Heal
-	if sel.UIDValidity != p.known.UIDValidity && !stable {
+	if sel.UIDValidity != p.known.UIDValidity && (!stable || p.step == mirror.Heal && p.unheard(sel.UIDValidity)) {
 		return true, nil
 	}
 	if p.empty && sel.Messages > 0 {

@@ -201,17 +201,7 @@ func (h *writers) remote() string {
 // TestWriters plays random histories of changes on both sides, with connections that break, commands that are refused,
 // and a process that dies, and checks that both sides end up the same, and that nothing is lost or doubled.
 func TestWriters(t *testing.T) {
-	_, first := seed(t)
-	runs := uint64(16)
-	if testing.Short() {
-		runs = 4
-	}
-	for i := range runs {
-		t.Run(fmt.Sprint(first+i), func(t *testing.T) {
-			t.Parallel()
-			playWriters(t, first+i)
-		})
-	}
+	playSeeds(t, 16, 4, playWriters)
 }
 
 func playWriters(t *testing.T, seed uint64) {

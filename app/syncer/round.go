@@ -73,11 +73,23 @@ func (o *owner) list(ctx context.Context, l *link) (map[string]*mirror.State, er
 			return nil, err
 		}
 	}
+	certain := true
+	for _, n := range o.open {
+		certain = certain && n > mostPuzzles
+	}
 	o.puzzles, o.open = o.open, nil
 	states := map[string]*mirror.State{}
 	for _, b := range listing.Boxes() {
 		states[b.Raw] = b.State
 	}
+	o.note(func() {
+		for _, b := range o.boxes {
+			b.listed = 0
+			if st := states[b.info.Upstream.Name]; st != nil && certain {
+				b.listed = st.UIDValidity
+			}
+		}
+	})
 	return states, nil
 }
 

@@ -20,8 +20,9 @@ import (
 // holdEnv names the database that this test binary, run as a helper, keeps locked.
 const holdEnv = "IMAPPED_TEST_HOLD"
 
-// TestWritesWhileDiskFull fills the disk that the data directory is on.
-func TestWritesWhileDiskFull(t *testing.T) {
+// smallDisk mounts a file system of 16 MB, and returns where.
+func smallDisk(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("imapped-test", dir, "tmpfs", 0, "size=16m"); err != nil {
 		t.Skipf("a small file system cannot be mounted here: %v", err)
@@ -31,6 +32,12 @@ func TestWritesWhileDiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// TestWritesWhileDiskFull fills the disk that the data directory is on.
+func TestWritesWhileDiskFull(t *testing.T) {
+	dir := smallDisk(t)
 	ballast := filepath.Join(dir, "ballast")
 	refusedFor(t, filepath.Join(dir, "data"), trouble{
 		begin: func() { fill(t, ballast) },
@@ -46,15 +53,7 @@ func TestWritesWhileDiskFull(t *testing.T) {
 // TestStartReadOnly: a data directory on a file system that is mounted read-only is refused with its name and the reason,
 // and can be opened again when it is not any more.
 func TestStartReadOnly(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("imapped-test", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := smallDisk(t)
 	remount := func(flags uintptr) {
 		if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|flags, ""); err != nil {
 			t.Fatal(err)

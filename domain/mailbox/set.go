@@ -22,6 +22,9 @@ type Range struct{ First, Last uint32 }
 // is empty. It never expands a range: 1:4294967295 is one Range.
 type Set []Range
 
+// SetFrom returns the numbers from the first on.
+func SetFrom(first uint32) Set { return Set{{First: first, Last: ^uint32(0)}} }
+
 // SetOf returns the set of the numbers, in any order.
 func SetOf[N ~uint32](nums ...N) Set {
 	if len(nums) == 0 {

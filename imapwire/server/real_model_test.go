@@ -117,9 +117,14 @@ func TestRealLikeTheFake(t *testing.T) {
 		i := rnd.IntN(len(clients))
 		cmd := g.command()
 		sent = append(sent, fmt.Sprintf("%d: %q", i, cmd))
+		// What is told of a mailbox that its own session deletes is nobody's business.
+		own := strings.HasPrefix(cmd, "DELETE")
+		if own {
+			clients[i].do("NOOP")
+		}
 		clients[i].do(cmd)
-		if strings.HasPrefix(cmd, "DELETE") {
-			clients[i].do("UNSELECT") // what is told of a mailbox that its own session has deleted is nobody's business
+		if own {
+			clients[i].do("UNSELECT")
 		}
 	}
 }

@@ -40,6 +40,9 @@ func (r *rig) check() error {
 	for _, p := range r.sim.Unlucky() {
 		r.m.unknown(r.m.byRaw[p.Raw])
 	}
+	for _, t := range r.m.tokens { // what a check allows for is found anew in each
+		t.less, t.more = 0, 0
+	}
 	for _, d := range r.m.deleted {
 		crossed := r.m.refusals > 0 || r.m.thereLike > 0 || r.m.startBox[d.box] != nil && r.m.touched[r.m.startBox[d.box]]
 		for _, i := range d.insts {
@@ -73,7 +76,7 @@ func (r *rig) takenAlong(box mailbox.ID, i *inst) {
 	home := r.m.startBox[box]
 	for _, j := range i.tok.insts {
 		if home != nil && j.origin == fromThere && j.home == home && (i.origin == fromHere || r.m.resets[home]) {
-			r.m.unknown(i.tok)
+			i.tok.forgive()
 			return
 		}
 	}
@@ -89,14 +92,14 @@ func (r *rig) twins(t *token) {
 			removed[home]++
 		}
 		if home != nil && r.m.resets[home] && r.m.renamed[home] && i.origin == fromHere && i.hi > 0 {
-			t.hi++ // it may have been put there before nothing told any more that it is that mailbox
+			t.more++ // it may have been put there before nothing told any more that it is that mailbox
 		}
 		if i.hi > 0 || home == nil || !r.m.resets[home] {
 			continue
 		}
 		for _, j := range t.insts { // what the other side put there of the same may have been taken for it
 			if j.origin == fromThere && j.home == home && j.lo > 0 {
-				r.m.unknown(t)
+				t.forgive()
 				break
 			}
 		}
@@ -105,7 +108,7 @@ func (r *rig) twins(t *token) {
 		if !r.m.renamed[box] {
 			n--
 		}
-		t.hi += n
+		t.more += n
 	}
 }
 
@@ -224,7 +227,7 @@ func (r *rig) agreeOn(f *found, st upstreamsim.State, m metadata.Mirrored, ops m
 
 // checkToken checks where a content is, and its flags, as far as the model can tell.
 func (r *rig) checkToken(f *found, t *token) error {
-	if t.vague || t.lo != 0 || t.hi != 0 {
+	if t.vague || t.slack() {
 		return nil
 	}
 	alike := map[*upstreamsim.Box]int{}
@@ -264,8 +267,7 @@ func (r *rig) checkInst(f *found, t *token, i *inst) error {
 		}
 		return r.checkFlags(t, i, row.Flags)
 	}
-	p, ok := f.ptrs[i.ptr]
-	if !ok {
+	if _, ok := f.ptrs[i.ptr]; !ok {
 		return fmt.Errorf("it is not where it was upstream, though nobody removed it there")
 	}
 	if f.homes[i.ptr] != i.home {
@@ -275,7 +277,6 @@ func (r *rig) checkInst(f *found, t *token, i *inst) error {
 	if i.origin == fromStart && i.key != f.keys[i.ptr] && len(r.m.resets) == 0 && r.m.thereLike+r.m.hereBoxes == 0 {
 		return fmt.Errorf("it was %v and is UID %d", i.key, row.UID)
 	}
-	_ = p
 	return r.checkFlags(t, i, row.Flags)
 }
 

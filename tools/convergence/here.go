@@ -332,7 +332,6 @@ func (r *rig) copy(c *client, s state, uids mailbox.Set, to mailbox.Info, move b
 		made := r.m.addHere(t, k, row.Flags)
 		if from := s.insts[from]; from != nil {
 			maps.Copy(made.there, from.there)
-			from.moved = from.moved || move
 		}
 		if move {
 			r.gone(s, from)

@@ -27,8 +27,10 @@ type token struct {
 
 	// These belong to the phase.
 	insts  []*inst
-	lo, hi int  // how many more or fewer there may be than the instances say
-	vague  bool // what was done to which instance is not known
+	lo, hi int // how many more or fewer there may be than the instances say
+	// The same, for what one check allows for.
+	less, more int
+	vague      bool // what was done to which instance is not known
 }
 
 // inst is one message, as both sides together mean it: there once in the end, or not.
@@ -39,7 +41,6 @@ type inst struct {
 	origin  origin
 	home    *upstreamsim.Box // where it is upstream: of the start, and what was made there
 	lo, hi  int              // how often it is there in the end
-	moved   bool             // by our side, away
 	removed bool             // by our side
 	flags   flag.Set         // at first
 	here    map[string]bool  // what our side set last
@@ -94,7 +95,7 @@ func newModel() *model {
 // begin begins a phase, without any instances.
 func (m *model) begin() {
 	for _, t := range m.tokens {
-		t.insts, t.lo, t.hi, t.vague = nil, 0, 0, false
+		t.insts, t.lo, t.hi, t.less, t.more, t.vague = nil, 0, 0, 0, 0, false
 	}
 	m.byKey, m.byPtr = map[key]*inst{}, map[*upstreamsim.Message]*inst{}
 	m.startBox, m.touched = map[mailbox.ID]*upstreamsim.Box{}, map[*upstreamsim.Box]bool{}
@@ -196,6 +197,15 @@ func (m *model) unknown(t *token) {
 	t.vague = true
 }
 
+// forgive allows a check to find one instance less, of which it is not known which.
+func (t *token) forgive() {
+	t.less++
+	t.vague = true
+}
+
+// slack says whether there may be more or fewer than the instances say.
+func (t *token) slack() bool { return t.lo-t.less != 0 || t.hi+t.more != 0 }
+
 // say notes what a change of flags says of them.
 func say(said map[string]bool, flags flag.Set, on bool) {
 	for name := range strings.FieldsSeq(flags.String()) {
@@ -216,7 +226,7 @@ func has(s flag.Set, name string) bool {
 
 // bounds is how often a content is there in the end.
 func (t *token) bounds() (lo, hi int) {
-	lo, hi = t.lo, t.hi
+	lo, hi = t.lo-t.less, t.hi+t.more
 	for _, i := range t.insts {
 		lo, hi = lo+i.lo, hi+i.hi
 	}
@@ -239,8 +249,8 @@ func (t *token) String() string {
 	for _, i := range t.insts {
 		fmt.Fprintf(&b, " [%s %v %d..%d]", [...]string{"start", "here", "there"}[i.origin], i.key, i.lo, i.hi)
 	}
-	if t.lo != 0 || t.hi != 0 {
-		fmt.Fprintf(&b, " %+d..%+d", t.lo, t.hi)
+	if t.slack() {
+		fmt.Fprintf(&b, " %+d..%+d", t.lo-t.less, t.hi+t.more)
 	}
 	return b.String()
 }
