@@ -157,6 +157,15 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 	return nil, nil
 }
 
+// another is why a mailbox waits for the mirror.
+const another = "the upstream has another mailbox of this name"
+
+// isOther says whether the upstream's mailbox is not the one that is known under its name.
+func (w *work) isOther(id mailbox.ID, st *upstream.Status) bool {
+	ours := w.boxes[id].Upstream.UIDValidity
+	return ours != 0 && st.UIDValidity != ours
+}
+
 func (w *work) deleteBox(ctx context.Context, i int) error {
 	q := &w.queue[i]
 	id := q.Ref.Mailbox
@@ -176,6 +185,10 @@ func (w *work) deleteBox(ctx context.Context, i int) error {
 	case st[0].Err != nil:
 		w.refused([]int{i}, st[0].Err)
 		return nil //nolint:nilerr // it is the change's outcome
+	case q.Attempts == 0 && w.isOther(id, st[0]): // the mirror finds out whether it has another name now
+		w.again(i, another, w.backoff(0, w.cfg.RetryMax))
+		w.host.Look(Lists)
+		return nil
 	}
 	may, err := w.mayDelete(ctx, id, q.Known, st[0])
 	switch {
@@ -274,9 +287,10 @@ func (w *work) renameBox(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	if ours := w.boxes[id].Upstream.UIDValidity; st[0].Err == nil && ours != 0 && st[0].UIDValidity != ours {
-		w.again(i, "the upstream has another mailbox of this name", w.backoff(q.Attempts, w.cfg.RetryMax))
+	if st[0].Err == nil && w.isOther(id, st[0]) {
+		w.again(i, another, w.backoff(q.Attempts, w.cfg.RetryMax))
 		w.host.Look(Lists)
+		w.host.Look(id)
 		return nil
 	}
 	if ok, err := w.sure(ctx, i); err != nil || !ok {

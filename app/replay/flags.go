@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"slices"
 
 	"imapped/domain/fault"
 	"imapped/domain/flag"
@@ -308,13 +309,12 @@ func (w *work) putBack(ctx context.Context, aside mailbox.Set) error {
 // areBack takes out of the queue that marks are to be put back: they are. What was queued for them since the queue was read
 // is nothing else; where a client changed more, or it was merged into something older, it stays.
 func (w *work) areBack(ctx context.Context) error {
-	last := w.queue[len(w.queue)-1].ID
-	page, err := w.Queue.Mutations(ctx, w.fence.Account, last, window)
+	queue, err := w.since(ctx)
 	if err != nil {
-		return fault.Wrap("read the queue", err)
+		return err
 	}
 	mark := flag.Op{Add: flag.Make(flag.Deleted)}
-	for _, q := range page {
+	for _, q := range queue {
 		if q.Kind == mutation.Flags && q.State == mutation.Waiting && q.Op == mark && w.put[q.Ref] {
 			w.outcomes = append(w.outcomes, metadata.Outcome{ID: q.ID, Version: q.Version, Verdict: metadata.Done})
 		}
@@ -322,9 +322,23 @@ func (w *work) areBack(ctx context.Context) error {
 	return nil
 }
 
+// since returns what is behind that part of the queue which is carried out.
+func (w *work) since(ctx context.Context) ([]metadata.Queued, error) {
+	var all []metadata.Queued
+	for after := w.queue[len(w.queue)-1].ID; ; after = all[len(all)-1].ID {
+		page, err := w.Queue.Mutations(ctx, w.fence.Account, after, window)
+		if err != nil {
+			return nil, fault.Wrap("read the queue", err)
+		}
+		if all = append(all, page...); len(page) < window {
+			return all, nil
+		}
+	}
+}
+
 // setAside queues that \Deleted is put back on those of the messages that have it here, too, and what is to be made from
-// them. It returns those whose mark is to be put back, and those that are not known here to have one. The others are the
-// ones whose mark a client took away.
+// them. It returns those whose mark is to be put back, and those that are not known here to have one (of a mailbox that is
+// being deleted: that are not known at all). The others are the ones whose mark a client took away.
 func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) (known, unknown mailbox.Set, err error) {
 	unmarked := map[mailbox.UID]bool{} // a client took the mark away, and the upstream has not heard of it
 	for _, q := range w.queue {
@@ -332,18 +346,18 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 			unmarked[q.Ref.UID] = true
 		}
 	}
-	marked := map[mailbox.ID][]mailbox.UID{}
+	var here []mailbox.UID
 	sources, again := map[mailbox.UID]bool{}, map[mailbox.UID]bool{}
+	deleting := w.boxes[id].Deleting // its flags are looked at no more; that the message had been seen is what counts
 	var back, idle []uint32
 	err = w.Mirror.UpstreamRows(ctx, w.fence.Account, id, func(row metadata.UpstreamRow) error {
 		switch {
 		case row.Upstream == 0 || !others.Contains(row.Upstream):
-		case row.Departed || row.Flags.Has(flag.Deleted):
+		case row.Departed || row.Flags.Has(flag.Deleted) || deleting && !unmarked[row.UID]:
 			back = append(back, row.Upstream)
-			if row.Departed {
-				sources[row.UID] = true
-			} else {
-				marked[id] = append(marked[id], row.UID)
+			sources[row.UID] = true
+			if !row.Departed {
+				here = append(here, row.UID)
 				again[row.UID] = unmarked[row.UID] // it is yet to be taken away, and put back: that stays queued
 			}
 		case unmarked[row.UID]:
@@ -354,12 +368,10 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 	if err != nil {
 		return nil, nil, fault.Wrap("read messages", err)
 	}
-	for _, q := range w.queue { // one that is made while the mark is away lacks it; of those that are here the store knows that
-		if (q.Kind == mutation.Copy || q.Kind == mutation.Move) && q.Source.Mailbox == id && sources[q.Source.UID] {
-			marked[q.Ref.Mailbox] = append(marked[q.Ref.Mailbox], q.Ref.UID)
+	mark := func(in mailbox.ID, uids []mailbox.UID) error {
+		if len(uids) == 0 {
+			return nil
 		}
-	}
-	for in, uids := range marked {
 		for _, uid := range uids {
 			if in != id || !again[uid] {
 				w.put[mutation.Ref{Mailbox: in, UID: uid}] = true
@@ -369,8 +381,29 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 			Mailbox: in, UIDs: mailbox.SetOf(uids...), Mode: metadata.AddFlags, Flags: flag.Make(flag.Deleted), Again: true,
 			Now: w.Clock.Now(),
 		})
-		if err != nil && !fault.Is(err, fault.NotFound) { // a client may have deleted the mailbox meanwhile
-			return nil, nil, fault.Wrap("set marks aside", err)
+		if fault.Is(err, fault.NotFound) { // a client may have deleted the mailbox meanwhile
+			return nil
+		}
+		return fault.Wrap("set marks aside", err)
+	}
+	if err := mark(id, here); err != nil {
+		return nil, nil, err
+	}
+	// What is made while the mark is away lacks it; of those that are here the store knows that. Others may have been moved
+	// since the queue was read.
+	since, err := w.since(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	made := map[mailbox.ID][]mailbox.UID{}
+	for _, q := range slices.Concat(w.queue, since) {
+		if (q.Kind == mutation.Copy || q.Kind == mutation.Move) && q.Source.Mailbox == id && sources[q.Source.UID] {
+			made[q.Ref.Mailbox] = append(made[q.Ref.Mailbox], q.Ref.UID)
+		}
+	}
+	for in, uids := range made {
+		if err := mark(in, uids); err != nil {
+			return nil, nil, err
 		}
 	}
 	known = mailbox.SetOf(back...)

@@ -102,9 +102,7 @@ func (w *work) status(ctx context.Context, names ...string) ([]*upstream.Status,
 func (w *work) closed(id mailbox.ID, items []int, err error) error {
 	switch {
 	case errors.Is(err, errElsewhere):
-		for _, i := range items {
-			w.again(i, errText(err), w.backoff(w.queue[i].Attempts, w.cfg.RetryMax))
-		}
+		w.hold(id)
 		w.host.Look(id)
 		return nil
 	case !isRefusal(err):

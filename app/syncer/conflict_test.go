@@ -167,6 +167,11 @@ var happened = map[string]func(c *conflict){
 	"target deleted": func(c *conflict) { c.w.remove("B") },
 	"C deleted":      func(c *conflict) { c.w.remove("C") },
 	"renamed":        func(c *conflict) { c.w.rename("A", "Q") },
+	"replaced": func(c *conflict) {
+		c.w.rename("A", "Q")
+		c.w.create("A", '/')
+		c.w.deliver("A", mail(5, 100))
+	},
 	"target renamed": func(c *conflict) { c.w.rename("B", "Q") },
 	"A renamed to C": func(c *conflict) { c.w.rename("A", "C") },
 	"created": func(c *conflict) {

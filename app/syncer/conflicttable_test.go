@@ -80,6 +80,11 @@ var conflicts = []struct{ here, there, want string }{
 	{"rename", "new-mail", `B: b() z(); C: x(\Flagged) y() z(); M:`},
 	{"rename", "deleted", `B: b(); M:`},
 	{"rename", "renamed", `B: b(); C: x(\Flagged) y(); M:`},
+	{"flags", "replaced", `A: z(); B: b(); M:; Q: x(\Seen) y()`},
+	{"move", "replaced", `A: z(); B: b() x(\Flagged); M:; Q: y()`},
+	{"expunge", "replaced", `A: z(); B: b(); M:; Q: y()`},
+	{"delete", "replaced", `A: z(); B: b(); M:`},
+	{"rename", "replaced", `A: z(); B: b(); C: x(\Flagged) y(); M:`},
 	{"rename", "created", `A: x(\Flagged) y(); B: b(); C: z(); M:; parked rename`},
 	{"rename", "reset", `B: b(); C: x(\Flagged) y(); M:`},
 }

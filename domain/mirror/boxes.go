@@ -183,7 +183,7 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 			continue
 		}
 		switch listed := l.Find(b.Raw); {
-		case listed == nil, !b.Deleting && displaced(b, *listed) && hasTwin(b, l):
+		case listed == nil, displaced(b, *listed) && hasTwin(b, l):
 			lost = append(lost, b)
 		case !strings.EqualFold(b.Raw, inbox) && isAnothers(b, *listed, local, l):
 			p.Evicted = append(p.Evicted, b)

@@ -40,6 +40,12 @@ var conflicts = []conflict{
 	{"flags-created", `A: STORE 1 +FLAGS (\Flagged)`, `DELETE {A}; CREATE {A}; A+m1; A+n1`, `A[m1(\Flagged) n1]`, "", false},
 	{"flags-reset", `A: STORE 1 +FLAGS (\Flagged)`, `A!`, `A[m1(\Flagged) m2(\Seen) m3]`, "", false},
 
+	{"flags-replaced", `A: STORE 1 +FLAGS (\Flagged)`, `RENAME {A} {C}; CREATE {A}; A+n1`, `A[n1] C[m1(\Flagged) m2(\Seen) m3]`, "", false},
+	{"rename-replaced", `RENAME {A} {E}; E: STORE 1 +FLAGS (\Flagged)`, `RENAME {A} {C}; CREATE {A}; A+n1`,
+		`A[n1] E[m1(\Flagged) m2(\Seen) m3]`, "", false},
+	{"expunge-replaced", `A: STORE 1 +FLAGS (\Deleted); A: EXPUNGE`, `RENAME {A} {C}; CREATE {A}; A+n1`, `A[n1] C[m2(\Seen) m3]`, "", false},
+	{"move-replaced", `A: MOVE 1 {B}`, `RENAME {A} {C}; CREATE {A}; A+n1`, `A[n1] B[m1] C[m2(\Seen) m3]`, "", false},
+
 	{"append-new-mail", `A+n1`, `A+n2`, `A[m1 m2(\Seen) m3 n1 n2]`, "", false},
 	{"append-deleted", `A+n1`, `DELETE {A}`, `A[n1]`, "", false},
 	{"append-renamed", `A+n1`, `RENAME {A} {C}`, `C[m1 m2(\Seen) m3 n1]`, "", false},
