@@ -340,28 +340,31 @@ func (w *work) since(ctx context.Context) ([]metadata.Queued, error) {
 // them. It returns those whose mark is to be put back, and those that are not known here to have one (of a mailbox that is
 // being deleted: that are not known at all). The others are the ones whose mark a client took away.
 func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) (known, unknown mailbox.Set, err error) {
-	unmarked := map[mailbox.UID]bool{} // a client took the mark away, and the upstream has not heard of it
+	unmarked := map[mutation.Ref]bool{} // a client took the mark away, and the upstream has not heard of it
 	for _, q := range w.queue {
-		if q.Kind == mutation.Flags && q.Ref.Mailbox == id && q.Op.Remove.Has(flag.Deleted) {
-			unmarked[q.Ref.UID] = true
+		if q.Kind == mutation.Flags && q.Op.Remove.Has(flag.Deleted) {
+			unmarked[q.Ref] = true
 		}
 	}
 	var here []mailbox.UID
-	sources, again := map[mailbox.UID]bool{}, map[mailbox.UID]bool{}
-	deleting := w.boxes[id].Deleting // its flags are looked at no more; that the message had been seen is what counts
+	sources := map[mailbox.UID]bool{} // whether their marks are put back
+	deleting := w.boxes[id].Deleting  // its flags are looked at no more; that the message had been seen is what counts
 	var back, idle []uint32
 	err = w.Mirror.UpstreamRows(ctx, w.fence.Account, id, func(row metadata.UpstreamRow) error {
+		ref := mutation.Ref{Mailbox: id, UID: row.UID}
 		switch {
 		case row.Upstream == 0 || !others.Contains(row.Upstream):
-		case row.Departed || row.Flags.Has(flag.Deleted) || deleting && !unmarked[row.UID]:
+		case row.Departed || row.Flags.Has(flag.Deleted) || deleting && !unmarked[ref]:
 			back = append(back, row.Upstream)
 			sources[row.UID] = true
 			if !row.Departed {
 				here = append(here, row.UID)
-				again[row.UID] = unmarked[row.UID] // it is yet to be taken away, and put back: that stays queued
+				// Where it is yet to be taken away, and put back, that stays queued.
+				w.put[ref] = !unmarked[ref]
 			}
-		case unmarked[row.UID]:
+		case unmarked[ref]:
 			idle = append(idle, row.Upstream)
+			sources[row.UID] = false // what was copied before wants it
 		}
 		return nil
 	})
@@ -369,14 +372,6 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 		return nil, nil, fault.Wrap("read messages", err)
 	}
 	mark := func(in mailbox.ID, uids []mailbox.UID) error {
-		if len(uids) == 0 {
-			return nil
-		}
-		for _, uid := range uids {
-			if in != id || !again[uid] {
-				w.put[mutation.Ref{Mailbox: in, UID: uid}] = true
-			}
-		}
 		_, err := w.Edits.EditFlags(ctx, w.fence.Account, metadata.FlagEdit{
 			Mailbox: in, UIDs: mailbox.SetOf(uids...), Mode: metadata.AddFlags, Flags: flag.Make(flag.Deleted), Again: true,
 			Now: w.Clock.Now(),
@@ -386,8 +381,10 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 		}
 		return fault.Wrap("set marks aside", err)
 	}
-	if err := mark(id, here); err != nil {
-		return nil, nil, err
+	if len(here) > 0 {
+		if err := mark(id, here); err != nil {
+			return nil, nil, err
+		}
 	}
 	// What is made while the mark is away lacks it; of those that are here the store knows that. Others may have been moved
 	// since the queue was read.
@@ -397,8 +394,10 @@ func (w *work) setAside(ctx context.Context, id mailbox.ID, others mailbox.Set) 
 	}
 	made := map[mailbox.ID][]mailbox.UID{}
 	for _, q := range slices.Concat(w.queue, since) {
-		if (q.Kind == mutation.Copy || q.Kind == mutation.Move) && q.Source.Mailbox == id && sources[q.Source.UID] {
+		comesBack, is := sources[q.Source.UID]
+		if is && (q.Kind == mutation.Copy || q.Kind == mutation.Move) && q.Source.Mailbox == id {
 			made[q.Ref.Mailbox] = append(made[q.Ref.Mailbox], q.Ref.UID)
+			w.put[q.Ref] = comesBack && !unmarked[q.Ref]
 		}
 	}
 	for in, uids := range made {

@@ -377,7 +377,7 @@ func (o *owner) verify(ctx context.Context, l *link, r mirror.Rename) (verdict, 
 	if err := l.do(ctx, cmds...); err != nil {
 		return verdict{}, err
 	}
-	left := old.Absent() || r.Displaced && old.Err == nil && old.UIDValidity != r.Box.UIDValidity
+	left := old.Absent() || old.Err == nil && old.UIDValidity != r.Box.UIDValidity // another has that name, perhaps since the listing
 	unsure := old.Err != nil && fault.Is(old.Err, fault.Unavailable) || sel.Err != nil && !fault.Is(sel.Err, fault.NotFound) ||
 		r.Verify && sel.Err == nil && fetch.Err != nil
 	// What was sent, and not answered, may have taken all that is known out of it.
