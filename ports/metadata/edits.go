@@ -174,8 +174,9 @@ type Queue interface {
 	Settle(ctx context.Context, f Fence, now time.Time, outcomes []Outcome) ([]Applied, error)
 	// QueueSummary counts an account's queue.
 	QueueSummary(ctx context.Context, acc account.ID) (QueueSummary, error)
-	// Resolve is a person's word on parked or waiting mutations: retry makes them Waiting, at once, and for a parked Copy
-	// queues as Flags of the copy what takes the flags that its source has now to those that the copy has; else they are
+	// Resolve is a person's word on parked or waiting mutations: retry makes them Waiting, at once, and for a parked Copy, and
+	// every Copy into the mailbox of a parked Create, queues as Flags of the copy, and of what was made from it, what takes the
+	// flags that its source has now to those that these have; else they are
 	// discarded, which gives up the local side: flags fall back to the upstream's at the next full look (the mailbox's
 	// Checkpoint.Synced is cleared), a placed message is removed (and, for a Move, its source comes back as a new message),
 	// an expunged message comes back as a new one, a created mailbox that the upstream does not have is removed, a deleted

@@ -246,8 +246,13 @@ func (r *rig) store(c *client, s state, uids mailbox.Set, mode session.StoreMode
 			return err
 		}
 		for uid := range uids.All {
-			if row, ok := now[mailbox.UID(uid)]; ok && row.Flags.Equal(want(row.Flags, mode, flags)) {
+			row, ok := now[mailbox.UID(uid)]
+			switch {
+			case !ok:
+			case row.Flags.Equal(want(row.Flags, mode, flags)):
 				touched = append(touched, mailbox.UID(uid)) // what it is now is what was wanted, whoever did it
+			case row.tok != nil && !row.Flags.Equal(s.rows[mailbox.UID(uid)].Flags):
+				row.tok.vague = true // the other side's flags came in between: over which of these, nobody knows
 			}
 		}
 	}

@@ -45,17 +45,37 @@ func (m *editModel) left(r mutation.Ref) bool {
 	return true
 }
 
-// catchUp does to the model what a retry of a parked Copy is to do with the copy's flags.
+// catchUp does to the model what a retry of a parked Copy, or of a parked Create, is to do with the flags of the copies that
+// waited for it, and of what was made from them.
 func (m *editModel) catchUp(q mutation.Mutation) {
-	if q.Kind != mutation.Copy || q.State != mutation.Parked {
+	if q.State != mutation.Parked {
 		return
 	}
-	source, target := m.boxes[q.Source.Mailbox].rows[q.Source.UID], m.boxes[q.Ref.Mailbox].rows[q.Ref.UID]
-	if source == nil || target == nil {
-		return
+	for _, c := range slices.Clone(m.queue) {
+		if c.Kind != mutation.Copy || c.ID != q.ID && (q.Kind != mutation.Create || c.Ref.Mailbox != q.Ref.Mailbox) {
+			continue
+		}
+		if source := m.boxes[c.Source.Mailbox].rows[c.Source.UID]; source != nil {
+			m.adjust(c.Ref, source.Flags)
+			m.madeFrom(c.Ref, source.Flags)
+		}
 	}
-	if op := flag.Replace(source.Flags, target.Flags); !op.Empty() {
-		m.enqueue(mutation.Flags, q.Ref, mutation.Ref{}, op)
+}
+
+func (m *editModel) madeFrom(r mutation.Ref, has flag.Set) {
+	for _, q := range slices.Clone(m.queue) {
+		if q.Source == r && (q.Kind == mutation.Copy || q.Kind == mutation.Move) {
+			m.adjust(q.Ref, has)
+			m.madeFrom(q.Ref, has)
+		}
+	}
+}
+
+func (m *editModel) adjust(r mutation.Ref, has flag.Set) {
+	if row := m.boxes[r.Mailbox].rows[r.UID]; row != nil {
+		if op := flag.Replace(has, row.Flags); !op.Empty() {
+			m.enqueue(mutation.Flags, r, mutation.Ref{}, op)
+		}
 	}
 }
 
