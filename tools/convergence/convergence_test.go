@@ -38,7 +38,7 @@ func TestConvergence(t *testing.T) {
 	}
 	defer tmpl.remove()
 	var out bytes.Buffer
-	tmpl.many(int(histories), seed, 2, true, &out)
+	tmpl.many(int(histories), seed, 2, true, "", &out)
 	t.Log(out.String())
 	failed := bytes.Count(out.Bytes(), []byte("\nseed "))
 	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d: %d of them fail", seed, histories, failed)

@@ -16,6 +16,7 @@ func main() {
 		file      = flag.String("history", "", "play the history of this file, and tell what happens")
 		verbose   = flag.Bool("v", false, "tell what happens in each")
 		on        = flag.Bool("on", false, "go on after failures, and tell of all")
+		traces    = flag.String("traces", "", "write what happened in those that fail to files of this folder")
 		shrinking = flag.Bool("shrink", true, "shrink the first history that fails")
 		to        servers
 	)
@@ -33,13 +34,13 @@ func main() {
 	if *seed == 0 {
 		*seed = rand.Uint64() >> 16
 	}
-	if err := simulate(to, *histories, *seed, *parallel, *file, *verbose, *on, *shrinking); err != nil {
+	if err := simulate(to, *histories, *seed, *parallel, *file, *verbose, *on, *shrinking, *traces); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func simulate(to servers, histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool) error {
+func simulate(to servers, histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool, traces string) error {
 	t, err := newTemplate(to)
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func simulate(to servers, histories int, seed uint64, parallel int, file string,
 		}
 		return nil
 	}
-	failure := t.many(histories, seed, parallel, on, os.Stdout)
+	failure := t.many(histories, seed, parallel, on, traces, os.Stdout)
 	switch {
 	case failure == nil:
 		return nil

@@ -124,13 +124,11 @@ func (t *template) play(h History, out io.Writer) (err error) {
 	r := &rig{h: h, acc: t.acc, ctx: ctx, m: newModel(), past: newPast(), sim: sim, trace: func(string, ...any) {}}
 	log := slog.New(slog.DiscardHandler)
 	if out != nil {
-		var mu sync.Mutex
+		out = &lines{to: out}
 		began := time.Now()
 		r.trace = func(format string, args ...any) {
-			mu.Lock()
-			defer mu.Unlock()
-			fmt.Fprintf(out, "%9.3fms ", float64(time.Since(began).Microseconds())/1000)
-			fmt.Fprintf(out, format+"\n", args...)
+			at := float64(time.Since(began).Microseconds()) / 1000
+			fmt.Fprintf(out, "%9.3fms %s\n", at, fmt.Sprintf(format, args...))
 		}
 		r.sim.Log(r.trace)
 		log = slog.New(slog.NewTextHandler(out, nil))
@@ -142,6 +140,18 @@ func (t *template) play(h History, out io.Writer) (err error) {
 	err = r.run()
 	r.trace("end: %v\n%s", err, r.showQueue())
 	return err
+}
+
+// lines writes what several goroutines tell, one line at a time.
+type lines struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(b)
 }
 
 // raw is a client's name as the upstream has it. Names of histories are ASCII.

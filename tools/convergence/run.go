@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -18,8 +21,8 @@ type Failure struct {
 }
 
 // many plays histories with rising seeds, some at the same time, and returns the first that fails, or nil. With on it
-// goes on, and tells of all that fail.
-func (t *template) many(histories int, seed uint64, parallel int, on bool, out io.Writer) *Failure {
+// goes on, and tells of all that fail; what happened in these is written to files in the folder traces, unless it is "".
+func (t *template) many(histories int, seed uint64, parallel int, on bool, traces string, out io.Writer) *Failure {
 	var mu sync.Mutex
 	var first *Failure
 	next, done, ops := uint64(0), 0, 0
@@ -39,10 +42,10 @@ func (t *template) many(histories int, seed uint64, parallel int, on bool, out i
 					return
 				}
 				h := generate(seed + n)
-				err := t.play(h, nil)
+				err := t.traced(h, traces)
 				if errors.Is(err, realimap.ErrStalled) { // it says nothing of us
 					fmt.Fprintf(out, "seed %d: once more: %v\n", seed+n, err)
-					err = t.play(h, nil)
+					err = t.traced(h, traces)
 				}
 				mu.Lock()
 				if err != nil && on {
@@ -64,6 +67,20 @@ func (t *template) many(histories int, seed uint64, parallel int, on bool, out i
 	}
 	wg.Wait()
 	return first
+}
+
+// traced plays a history, and writes what happened to a file of the folder when it fails.
+func (t *template) traced(h History, folder string) error {
+	if folder == "" {
+		return t.play(h, nil)
+	}
+	var trace bytes.Buffer
+	err := t.play(h, &trace)
+	if err == nil {
+		return nil
+	}
+	path := filepath.Join(folder, fmt.Sprintf("%d.trace", h.Seed))
+	return errors.Join(err, os.WriteFile(path, trace.Bytes(), 0o600))
 }
 
 // tries is how often a history is played before it counts as one that does not fail: what goroutines do when differs from
