@@ -16,14 +16,15 @@ var errDead = fault.New(fault.Unavailable, "call", "the process is dead")
 type life struct {
 	cancel context.CancelFunc // of the process's context
 
-	mu     sync.Mutex
-	dead   bool
-	died   chan struct{} // closed with dead
-	gate   chan struct{} // not nil: the process is paused until it is closed
-	plans  []*plan
-	active chan struct{} // closed and replaced after each call
-	conns  []io.Closer   // to the upstream
-	stale  bool          // it was paused between the store's word that it may send something and the sending
+	mu       sync.Mutex
+	dead     bool
+	died     chan struct{} // closed with dead
+	gate     chan struct{} // not nil: the process is paused until it is closed
+	plans    []*plan
+	active   chan struct{} // closed and replaced after each call
+	conns    []io.Closer   // to the upstream
+	underway int           // calls of Do that have not returned
+	stale    bool          // it was paused between the store's word that it may send something and the sending
 }
 
 // lane is how a part of the process calls: what clients do is free of pauses, as if it had come just before.
@@ -103,6 +104,37 @@ func (l *life) hangUp() {
 	for _, c := range conns {
 		_ = c.Close()
 	}
+}
+
+// depart is pass for commands that are sent now; they are under way until landed is called.
+func (l lane) depart() error {
+	for {
+		if err := l.pass(true); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		ok := l.gate == nil || l.free
+		if ok {
+			l.underway++
+		}
+		l.mu.Unlock()
+		if ok {
+			return nil
+		}
+	}
+}
+
+func (l lane) landed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.underway--
+}
+
+// isUnderway says whether the upstream has commands that it has not answered.
+func (l *life) isUnderway() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.underway > 0
 }
 
 // disarm takes back what has not happened.

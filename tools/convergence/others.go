@@ -157,9 +157,11 @@ type wire struct {
 }
 
 func (w wire) Do(ctx context.Context, cmds ...upstream.Command) error {
-	err := w.life.pass(true)
+	err := w.life.depart()
 	if err == nil {
-		if err = w.Conn.Do(ctx, cmds...); err == nil {
+		err = w.Conn.Do(ctx, cmds...)
+		w.life.landed()
+		if err == nil {
 			err = w.life.pass(false)
 		}
 	}

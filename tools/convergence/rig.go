@@ -265,6 +265,10 @@ func (r *rig) alive() (err error) {
 		}
 		r.old.disarm()
 		r.w.clock.jump(leaseTTL + time.Minute)
+		// Until a lease has ended the upstream is done with what it was sent before.
+		for until := time.Now().Add(r.w.span(10)); r.old.isUnderway() && time.Now().Before(until); time.Sleep(100 * time.Microsecond) {
+			r.sim.Release()
+		}
 		r.p, err = r.w.start(r.newOwner(), r.old.push)
 		return err
 	}
