@@ -5,7 +5,7 @@
 //     connection or process the upstream is looked at, and it is sent again only when its result is not there and the
 //     lost connection's commands cannot be carried out any more (Config.Grace).
 //  2. UIDs mean something only in the incarnation of a mailbox that the mirror knows: nothing is sent behind a SELECT
-//     whose UIDVALIDITY is another, or before its answer.
+//     whose UIDVALIDITY is another, or before its answer. Before a mailbox is renamed or deleted, its UIDVALIDITY is looked at.
 //  3. The turns of all mailboxes that a step concerns are held from reading the queue to recording the outcome, so that
 //     the mirror never takes the result of a change for news. They are not held while replay waits for anything else.
 //  4. Only what was named by UID is expunged. Where the upstream cannot do that, other marks are set aside, which is

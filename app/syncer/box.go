@@ -37,7 +37,8 @@ type box struct {
 	trouble  string
 	pushed   bool   // its news comes by push now
 	reborn   int    // how often it was healed: who had it selected before listens to what is no more
-	listed   uint32 // its UIDVALIDITY in the last listing; 0 when that told nothing certain
+	listed   uint32 // its UIDVALIDITY in the last listing; 0 when that told none
+	doubted  bool   // that listing left open which mailbox is which
 	strange  int    // how often it had another than that listing told
 	info     metadata.Mirrored
 

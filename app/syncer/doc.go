@@ -15,5 +15,7 @@
 //  7. Changes of clients go upstream by app/replay, which runs with the owner and takes the turns of mailboxes (box.turn):
 //     what it does upstream is never news here. A mailbox with a placement of unknown outcome is left alone until replay
 //     has found out. A pass holds a turn while it fetches metadata, or a few new messages; bodies come without it.
-//  8. Every goroutine is owned by a Run that waits for it; every network operation is watched for silence.
+//  8. A mailbox whose UIDVALIDITY changed is healed only when a listing has told that it is the same one: what has its name
+//     may be another, and what is known here may have another name.
+//  9. Every goroutine is owned by a Run that waits for it; every network operation is watched for silence.
 package syncer

@@ -241,11 +241,11 @@ func (p *pass) unheard(validity uint32) (yes bool) {
 	}
 	p.o.note(func() {
 		b := p.b
-		if b.listed == validity || b.strange == mostPuzzles {
+		if !b.doubted && (b.listed == 0 || b.listed == validity) || b.strange == mostPuzzles {
 			return
 		}
 		yes, p.strange = true, true
-		if b.listed == 0 { // that listing is to be repeated anyway
+		if b.doubted { // that listing is to be repeated anyway
 			p.o.doubtful = true
 			return
 		}

@@ -84,8 +84,8 @@ func (o *owner) list(ctx context.Context, l *link) (map[string]*mirror.State, er
 	}
 	o.note(func() {
 		for _, b := range o.boxes {
-			b.listed = 0
-			if st := states[b.info.Upstream.Name]; st != nil && certain {
+			b.listed, b.doubted = 0, !certain
+			if st := states[b.info.Upstream.Name]; st != nil {
 				b.listed = st.UIDValidity
 			}
 		}

@@ -71,11 +71,17 @@ func (r *rig) check() error {
 }
 
 // takenAlong allows for an equal message that the other side put into a mailbox that our side deleted: it may have been
-// taken for the one that was there, which our side put there, or knows only by what it is.
+// taken for the one that was there, which our side put there, or knows only by what it is. Of a mailbox that was made in this
+// phase the model does not know which it is upstream.
 func (r *rig) takenAlong(box mailbox.ID, i *inst) {
 	home := r.m.startBox[box]
+	old := slices.Collect(maps.Values(r.m.startBox))
 	for _, j := range i.tok.insts {
-		if home != nil && j.origin == fromThere && j.home == home && (i.origin == fromHere || r.m.resets[home]) {
+		same := j.home == home
+		if home == nil {
+			same = !slices.Contains(old, j.home)
+		}
+		if same && j.origin == fromThere && (i.origin == fromHere || r.m.resets[j.home]) {
 			i.tok.forgive()
 			return
 		}
