@@ -95,7 +95,13 @@ func (w *work) status(ctx context.Context, names ...string) ([]*upstream.Status,
 		out[i] = &upstream.Status{Name: name}
 		cmds = append(cmds, out[i])
 	}
-	return out, l.Do(ctx, cmds...)
+	if err := l.Do(ctx, cmds...); err != nil {
+		return nil, err
+	}
+	if leave, ok := cmds[0].(*upstream.Unselect); ok && leave.Err != nil { // of a mailbox that is still selected it tells what was
+		return nil, fault.As(fault.Unavailable, "leave a mailbox", leave.Err)
+	}
+	return out, nil
 }
 
 // closed deals with items whose mailbox cannot be opened. It returns what concerns more than this mailbox.
