@@ -21,9 +21,10 @@ func number(t *testing.T, name string, or uint64) uint64 {
 	return n
 }
 
-// tolerated is how many of a number of histories may fail: a few in ten thousand do still (docs/PROGRESS.md). What breaks a
-// rule fails many times as often.
-func tolerated(histories uint64) int { return 1 + int(histories/200) }
+// tolerated is how many histories of a run may fail. None should: 10,000 in a row did not when this was written. But what is
+// left may come once in more than that, while what breaks a rule comes once in three to sixty (doc.go): one is told of, to be
+// looked into by its seed, and two fail the run.
+const tolerated = 1
 
 // TestConvergence plays histories with fresh seeds. IMAPPED_SEED replays from one, IMAPPED_HISTORIES says how many.
 func TestConvergence(t *testing.T) {
@@ -42,7 +43,7 @@ func TestConvergence(t *testing.T) {
 	t.Log(out.String())
 	failed := bytes.Count(out.Bytes(), []byte("\nseed "))
 	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d: %d of them fail", seed, histories, failed)
-	if failed > tolerated(histories) {
+	if failed > tolerated {
 		t.Errorf("%d of %d histories fail; each seed that is named can be played alone with IMAPPED_SEED=... IMAPPED_HISTORIES=1", failed, histories)
 	}
 }
