@@ -12,12 +12,17 @@ import (
 const selectInfo = `SELECT id, account_id, name, attrs, subscribed, uidvalidity, uidnext, modseq, recent_from, messages,
 	unseen, deleted, size FROM mailboxes `
 
+// isRenaming says whether a client gave the mailbox its name, and the upstream is yet to be told.
+const isRenaming = `EXISTS (SELECT 1 FROM mutations q INDEXED BY mutations_renames WHERE q.account_id = mailboxes.account_id
+		AND q.kind = 'rename' AND (q.mailbox_id = mailboxes.id OR q.to_name = mailboxes.name
+		OR substr(mailboxes.name, 1, length(q.to_name) + 1) = q.to_name || '/'))`
+
 const selectMirrored = `SELECT id, account_id, name, attrs, subscribed, uidvalidity, uidnext, modseq, recent_from,
 	messages, unseen, deleted, size, bodies, bound, deleting, EXISTS (SELECT 1 FROM mutations q
 		INDEXED BY mutations_uncertain WHERE q.account_id = mailboxes.account_id AND q.mailbox_id = mailboxes.id
 		AND q.state = 'sent' AND q.kind IN ('append', 'copy', 'move')),
 	coalesce((SELECT q.name FROM mutations q INDEXED BY mutations_message WHERE q.account_id = mailboxes.account_id
-		AND q.mailbox_id = mailboxes.id AND q.uid = 0 AND q.kind = 'create' ORDER BY q.id LIMIT 1), ''),
+		AND q.mailbox_id = mailboxes.id AND q.uid = 0 AND q.kind = 'create' ORDER BY q.id LIMIT 1), ''), ` + isRenaming + `,
 	up_name, up_delimiter, up_uidvalidity, up_uidnext, up_modseq, up_messages, up_synced FROM mailboxes `
 
 func infoDest(m *mailbox.Info) []any {
@@ -30,7 +35,8 @@ func infoDest(m *mailbox.Info) []any {
 func scanMirrored(scan func(...any) error) (m metadata.Mirrored, err error) {
 	var name []byte
 	var synced, modseq int64
-	err = scan(append(infoDest(&m.Info), &m.Bodies, &m.Bound, &m.Deleting, &m.Uncertain, &m.Creating, &name, &m.Upstream.Delimiter, &m.Upstream.UIDValidity,
+	err = scan(append(infoDest(&m.Info), &m.Bodies, &m.Bound, &m.Deleting, &m.Uncertain, &m.Creating, &m.Renaming,
+		&name, &m.Upstream.Delimiter, &m.Upstream.UIDValidity,
 		&m.Upstream.UIDNext, &modseq, &m.Upstream.Messages, &synced)...)
 	m.Upstream.Name = string(name)
 	m.Upstream.ModSeq = uint64(modseq)
@@ -144,9 +150,7 @@ func (s *Store) Mirrored(ctx context.Context, acc account.ID) (ms []metadata.Mir
 // saveMailbox leaves what the queue is to change upstream as a client has made it: the name below a Rename, and whether
 // the mailbox is subscribed.
 const saveMailbox = `UPDATE mailboxes SET
-	name = iif(deleting = 1 OR EXISTS (SELECT 1 FROM mutations q WHERE q.account_id = mailboxes.account_id
-		AND q.kind = 'rename' AND (q.mailbox_id = mailboxes.id OR q.to_name = mailboxes.name
-		OR substr(mailboxes.name, 1, length(q.to_name) + 1) = q.to_name || '/')), name, ?),
+	name = iif(deleting = 1 OR ` + isRenaming + `, name, ?),
 	attrs = ?,
 	subscribed = iif(EXISTS (SELECT 1 FROM mutations q INDEXED BY mutations_message
 		WHERE q.account_id = mailboxes.account_id AND q.mailbox_id = mailboxes.id AND q.uid = 0

@@ -225,7 +225,8 @@ func (r *runner) note(fn func()) {
 func plannerBox(m metadata.Mirrored) mirror.Box {
 	return mirror.Box{
 		ID: m.ID, Name: m.Name, Raw: m.Upstream.Name, Delimiter: m.Upstream.Delimiter, Attrs: m.Attrs,
-		Messages: m.Bound, Here: m.Messages > 0, Uncertain: m.Uncertain, Creating: m.Creating, Deleting: m.Deleting,
+		Messages: m.Bound, Here: m.Messages > 0, Uncertain: m.Uncertain, Creating: m.Creating, Renaming: m.Renaming,
+		Deleting:   m.Deleting,
 		Checkpoint: mirror.Checkpoint(m.Upstream.Checkpoint),
 	}
 }

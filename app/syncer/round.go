@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"imapped/app/replay"
@@ -147,7 +148,7 @@ func (o *owner) listing(ctx context.Context, l *link, known []string) (mirror.Li
 		}
 		switch {
 		case st == nil:
-		case st.Absent():
+		case st.Absent() && fault.Is(st.Err, fault.NotFound) && !strings.EqualFold(b.Raw, "INBOX"):
 			// Deleted, but still listed for those below it, without saying that it cannot be selected: Dovecot does so.
 			b.Attrs |= mailbox.NoSelect
 		case st.Err != nil:
@@ -231,12 +232,7 @@ func (o *owner) applyListing(ctx context.Context, l *link, infos []metadata.Mirr
 			return changed, err
 		}
 	}
-	for _, b := range plan.Change {
-		m, ok := byID[b.ID]
-		if !ok {
-			continue
-		}
-		m.Name, m.Attrs, m.Upstream.Name, m.Upstream.Delimiter = b.Name, b.Attrs, b.Raw, b.Delimiter
+	for _, m := range orderRenames(changes(plan.Change), byID) {
 		if err := save(m); err != nil {
 			return changed, err
 		}
@@ -280,6 +276,17 @@ func (o *owner) rebase(ctx context.Context, before []metadata.Mirrored, m *metad
 	now.Attrs, now.Upstream.Name, now.Upstream.Delimiter = m.Attrs, m.Upstream.Name, m.Upstream.Delimiter
 	*m = now
 	return true, nil
+}
+
+// changes is mailboxes that change as if each was renamed.
+func changes(boxes []mirror.Box) []mirror.Rename {
+	all := make([]mirror.Rename, len(boxes))
+	for i, b := range boxes {
+		all[i] = mirror.Rename{Box: b, Target: mirror.Target{
+			Listed: mirror.Listed{Raw: b.Raw, Delimiter: b.Delimiter, Attrs: b.Attrs}, Name: b.Name,
+		}}
+	}
+	return all
 }
 
 // orderRenames returns the mailboxes as they are to be saved one after the other, so that no name is taken twice at

@@ -37,6 +37,7 @@ type Box struct {
 	Here      bool   // there are messages here, known upstream or not
 	Uncertain bool   // it may have messages upstream that were put there from here
 	Creating  string // what it is to be made as; a client may have renamed it since
+	Renaming  bool   // a client gave it its name, which the upstream is yet to be told: it stays
 	Deleting  bool   // a client deleted it: its name is free, and only what the upstream calls it counts
 	Checkpoint
 }
@@ -317,25 +318,45 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 }
 
 // settleNames gives mailboxes whose name here is not what the upstream calls them the upstream's name: what a client wished
-// has been carried out, or something above them has another name there. (What is still wished the store keeps.)
+// has been carried out, or something above them has another name there. Several may get one another's.
 func (p *BoxPlan) settleNames(local []Box, l Listing, matched, names map[string]bool) {
+	wants := map[mailbox.ID]string{}
+	holder := map[string]mailbox.ID{}
 	for _, b := range local {
-		if b.Raw == "" || b.Deleting || !matched[b.Raw] || p.Missing.Has(b.ID) {
+		if b.Deleting || b.Raw != "" && !matched[b.Raw] {
 			continue
 		}
-		i := slices.IndexFunc(p.Change, func(c Box) bool { return c.ID == b.ID })
-		if i >= 0 {
+		holder[b.Name] = b.ID
+		if b.Raw == "" || b.Renaming || p.Missing.Has(b.ID) {
+			continue
+		}
+		if i := slices.IndexFunc(p.Change, func(c Box) bool { return c.ID == b.ID }); i >= 0 {
 			b = p.Change[i]
 		}
-		name := Codec{b.Delimiter, l.utf8}.Client(b.Raw)
-		if b.Name == name || names[name] {
+		if name := (Codec{b.Delimiter, l.utf8}).Client(b.Raw); name != b.Name {
+			wants[b.ID] = name
+		}
+	}
+	for again := true; again; { // who wants the name of one that stays stays, too
+		again = false
+		for id, name := range wants {
+			at, held := holder[name]
+			if _, leaves := wants[at]; names[name] && (!held || !leaves) {
+				delete(wants, id)
+				again = true
+			}
+		}
+	}
+	for _, b := range local {
+		name, ok := wants[b.ID]
+		if !ok {
 			continue
 		}
 		names[name] = true
-		b.Name = name
-		if i >= 0 {
-			p.Change[i] = b
+		if i := slices.IndexFunc(p.Change, func(c Box) bool { return c.ID == b.ID }); i >= 0 {
+			p.Change[i].Name = name
 		} else {
+			b.Name = name
 			p.Change = append(p.Change, b)
 		}
 	}

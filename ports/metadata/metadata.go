@@ -192,6 +192,8 @@ type Mirrored struct {
 	Uncertain bool
 	// Creating is the name of its outstanding Create; a client may have renamed or deleted it since.
 	Creating string
+	// Renaming says that a Rename of the mailbox, or of one above it, is outstanding: SaveMailbox leaves its Name alone.
+	Renaming bool
 }
 
 // UpstreamRow is a message as the planner compares it: one that is here, or one that departed, which the upstream has,

@@ -150,7 +150,11 @@ func (r *rig) agree() (*found, error) {
 		case m.Deleting || m.Uncertain:
 			return nil, fmt.Errorf("mailbox %q: deleting %v, uncertain %v", m.Name, m.Deleting, m.Uncertain)
 		case r.name(m.Upstream.Name) != m.Name:
-			return nil, fmt.Errorf("mailbox %q is %q upstream", m.Name, m.Upstream.Name)
+			names := ""
+			for _, b := range boxes {
+				names += fmt.Sprintf(" %d %q %q", b.ID, b.Name, b.Upstream.Name)
+			}
+			return nil, fmt.Errorf("mailbox %d %q is %q upstream; there are%s", m.ID, m.Name, m.Upstream.Name, names)
 		}
 		byRaw[m.Upstream.Name] = m
 	}

@@ -24,6 +24,10 @@ func (r *rig) pickBox(n int) (mailbox.Info, error) {
 	if err != nil {
 		return mailbox.Info{}, err
 	}
+	if len(boxes) == 0 {
+		all, err := r.mirrored()
+		return mailbox.Info{}, fmt.Errorf("there is no INBOX: %v, %w", all, err)
+	}
 	return boxes[n%len(boxes)], nil
 }
 
