@@ -42,6 +42,43 @@ func show(p BoxPlan) string {
 	return strings.Join(out, "; ")
 }
 
+// TestSettleNames gives mailboxes the names that the upstream has for them, also where each has another's.
+func TestSettleNames(t *testing.T) {
+	box := func(id mailbox.ID, name, raw string, renaming bool) Box {
+		b := here(id, raw, uint32(id), 5, 4)
+		b.Name, b.Renaming = name, renaming
+		return b
+	}
+	for _, tc := range []struct {
+		name  string
+		local []Box
+		want  string
+	}{
+		{"a chain", []Box{box(2, "b", "c", false), box(3, "a", "b", false)}, "2 c; 3 b"},
+		{"a circle", []Box{box(2, "b", "c", false), box(3, "a", "b", false), box(4, "c", "a", false)}, "2 c; 3 b; 4 a"},
+		{"one is yet to be renamed", []Box{box(2, "b", "c", true), box(3, "a", "b", false)}, ""},
+		{"in a circle", []Box{box(2, "b", "c", false), box(3, "a", "b", true), box(4, "c", "a", false)}, ""},
+		{"one is made here", []Box{{ID: 2, Name: "b"}, box(3, "a", "b", false)}, ""},
+	} {
+		there := []Listed{listed("INBOX", 1, 5, 4)}
+		for _, b := range tc.local {
+			if b.Raw != "" {
+				there = append(there, listed(b.Raw, b.UIDValidity, 5, 4))
+			}
+		}
+		l, _ := NewListing(true, false, there)
+		var got []string
+		for _, b := range PlanBoxes(append(tc.local, here(1, "INBOX", 1, 5, 4)), l).Change {
+			if b.Raw != "b" || b.ID != 2 { // the one that was made here is the upstream's now
+				got = append(got, fmt.Sprintf("%d %s", b.ID, b.Name))
+			}
+		}
+		if text := strings.Join(got, "; "); text != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, text, tc.want)
+		}
+	}
+}
+
 func TestPlanBoxes(t *testing.T) {
 	inboxHere, inboxThere := here(1, "INBOX", 1, 5, 4), listed("INBOX", 1, 5, 4)
 	for _, tc := range []struct {

@@ -57,6 +57,7 @@ func (r *rig) check() error {
 	}
 	for _, t := range slices.SortedFunc(maps.Values(r.m.tokens), func(a, b *token) int { return a.n - b.n }) {
 		r.twins(t)
+		r.cameBack(t)
 		if lo, hi := t.bounds(); f.counts[t] < lo || f.counts[t] > hi {
 			return fmt.Errorf("there %d times, should be %d to %d: %v", f.counts[t], lo, hi, t)
 		}
@@ -85,6 +86,23 @@ func (r *rig) takenAlong(box mailbox.ID, i *inst) {
 			i.tok.forgive()
 			return
 		}
+	}
+}
+
+// cameBack allows for the source of a move that was refused for good, and whose message was copied and moved on meanwhile: what
+// was made from it is uploaded, and it stays where it was.
+func (r *rig) cameBack(t *token) {
+	passed, made := 0, 0
+	for _, i := range t.insts {
+		switch {
+		case i.origin == fromHere && i.hi == 0:
+			passed++
+		case i.origin == fromHere:
+			made++
+		}
+	}
+	if r.m.refusals > 0 && made > 1 {
+		t.more += passed
 	}
 }
 

@@ -136,10 +136,13 @@ func (r *rig) deleted(s state) {
 			r.m.unknown(s.rows[uid].tok)
 		}
 	}
-	after, err := r.before(s.id)
-	if err == nil { // what came in between may have been seen, or not
-		for uid, i := range after.insts {
-			if s.insts[uid] == nil && i != nil {
+	if l := r.w.last; l.id == s.id { // what came in between may have been seen, or not
+		for _, u := range l.rows {
+			i := r.m.byKey[key{l.id, u.UID}]
+			if p := r.sim.Find(l.validity, u.Upstream); i == nil && p != nil {
+				i = r.m.byPtr[p]
+			}
+			if i != nil && s.insts[u.UID] == nil {
 				i.lo = 0
 			}
 		}

@@ -12,7 +12,10 @@ import (
 	"imapped/adapters/sqlite"
 	"imapped/app/session"
 	"imapped/app/syncer"
+	"imapped/domain/account"
+	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/ports/metadata"
 	"imapped/ports/upstream"
 )
 
@@ -28,6 +31,39 @@ type world struct {
 	log    *slog.Logger
 	pace   int // how much slower than the in-process upstream the upstream is
 	owners int // processes that had a name of their own
+	last   leaving
+}
+
+// left notes what is in a mailbox that a client deleted just now.
+func (w *world) left(ctx context.Context, acc account.ID, id mailbox.ID) error {
+	l := leaving{id: id}
+	boxes, err := w.db.Mirrored(ctx, acc)
+	if err != nil {
+		return err
+	}
+	for _, m := range boxes {
+		if m.ID == id {
+			l.validity = m.Upstream.UIDValidity
+		}
+	}
+	err = w.db.UpstreamRows(ctx, acc, id, func(u metadata.UpstreamRow) error {
+		if !u.Departed {
+			l.rows = append(l.rows, u)
+		}
+		return nil
+	})
+	w.last = l
+	if fault.Is(err, fault.NotFound) {
+		return nil // replay was quicker
+	}
+	return err
+}
+
+// leaving is a mailbox at the moment of its deletion.
+type leaving struct {
+	id       mailbox.ID
+	validity uint32
+	rows     []metadata.UpstreamRow
 }
 
 // proc is one of our processes: a Manager and a session service.
@@ -79,12 +115,12 @@ func (w *world) start(owner string, push bool) (*proc, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &proc{life: newLife(cancel), w: w, owner: owner, push: push}
 	slow, free := lane{p.life, false}, lane{p.life, true}
-	s, b, bus := store{slow, w.db}, blobs{slow, w.disk}, new(memory.Bus)
+	s, b, bus := store{slow, w.db, nil}, blobs{slow, w.disk}, new(memory.Bus)
 	p.manager = syncer.New(syncer.Ports{
 		Accounts: s, Leases: s, Statuses: s, Mirror: s, Messages: s, Bodies: s, Queue: s, Edits: s, Blobs: b,
 		Dialer: dialer{slow, w.dialer}, Secrets: plainSealer{}, Bus: bus, Clock: w.clock, Log: w.log.With("process", owner),
 	}, w.knobs(owner, push))
-	f := store{free, w.db}
+	f := store{free, w.db, w.left}
 	svc := session.New(session.Config{
 		Auth: anybody{}, Accounts: f, Mailboxes: f, Messages: f, Edits: f, Folders: f, Upstreams: f, Blobs: blobs{free, w.disk}, Bus: bus,
 		Bodies: p.manager, Drop: p.manager.Drop, Watch: p.manager.Watch, Changed: p.manager.Changed,

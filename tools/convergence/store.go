@@ -14,7 +14,8 @@ import (
 // store is the metadata store as one process sees it.
 type store struct {
 	lane
-	db *sqlite.Store
+	db   *sqlite.Store
+	left func(ctx context.Context, acc account.ID, id mailbox.ID) error // is told of deleted mailboxes; nil: nobody is
 }
 
 var (
@@ -151,7 +152,13 @@ func (s store) CreateMailbox(ctx context.Context, acc account.ID, name string, a
 }
 
 func (s store) DeleteMailbox(ctx context.Context, acc account.ID, id mailbox.ID, now time.Time) error {
-	return do(s.lane, "DeleteMailbox", true, func() error { return s.db.DeleteMailbox(ctx, acc, id, now) })
+	return do(s.lane, "DeleteMailbox", true, func() error {
+		err := s.db.DeleteMailbox(ctx, acc, id, now)
+		if err == nil && s.left != nil {
+			err = s.left(ctx, acc, id)
+		}
+		return err
+	})
 }
 
 func (s store) RenameMailboxes(ctx context.Context, acc account.ID, renames []metadata.Rename, now time.Time) error {
