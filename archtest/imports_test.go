@@ -44,6 +44,7 @@ var edges = []edge{
 	{"cmd/imapped", "ports", "the binary wires everything"},
 	{"cmd/imapped", "app", "the binary wires everything"},
 	{"cmd/imapped", "imapwire/server", "the binary wires everything"},
+	{"cmd/imapped", "imapwire/syntax", "the binary sets how large a literal may be"},
 	{"cmd/imapped", "adapters/*", "the binary wires everything"},
 	{"tools/convergence", "domain", "the simulator wires whole processes, and its model speaks of flags, UIDs and messages"},
 	{"tools/convergence", "ports", "it stands between the processes and their ports, to kill and to pause them"},
@@ -77,6 +78,7 @@ var libraries = []library{
 	{"adapters/sqlite", "github.com/pressly/goose/v3", "migrations"},
 	{"adapters/*", "golang.org/x/crypto", "sealing secrets"},
 	{"cmd/imapped", "github.com/alecthomas/kong", "the command line"},
+	{"cmd/imapped", "github.com/BurntSushi/toml", "the configuration file"},
 	{"cmd/imapped", "golang.org/x/term", "the password prompt"},
 }
 

@@ -73,8 +73,14 @@ func New(current string, old ...string) (*Sealer, error) {
 // KeyID returns the id of the key that seals.
 func (s *Sealer) KeyID() string { return s.current }
 
-// stretch turns a master key as it is configured into key bytes.
-func stretch(master string) ([]byte, error) {
+// Check says whether a text can be a master key, without the cost of New; fault.Invalid when it cannot.
+func Check(master string) error {
+	_, err := decode(master)
+	return err
+}
+
+// decode returns the bytes of a master key that is random ones as text, and nil for a passphrase.
+func decode(master string) ([]byte, error) {
 	const op = "read the master key"
 	for _, decode := range []func(string) ([]byte, error){
 		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
@@ -90,6 +96,15 @@ func stretch(master string) ([]byte, error) {
 	if len(master) < minLength || distinct([]byte(master)) < minDistinct {
 		return nil, fault.Newf(fault.Invalid, op, "it is too short or too simple: at least 32 random bytes in base64 "+
 			"(\"openssl rand -base64 32\") or a passphrase of at least %d characters", minLength)
+	}
+	return nil, nil
+}
+
+// stretch turns a master key as it is configured into key bytes.
+func stretch(master string) ([]byte, error) {
+	key, err := decode(master)
+	if key != nil || err != nil {
+		return key, err
 	}
 	return argon2.IDKey([]byte(master), []byte(argonSalt), argonTime, argonMemoryKB, argonLanes,
 		chacha20poly1305.KeySize), nil

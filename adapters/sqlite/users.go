@@ -170,6 +170,22 @@ func (s *Store) UpdateAccount(ctx context.Context, a account.Account) error {
 	})
 }
 
+// Reseal implements metadata.Secrets.
+func (s *Store) Reseal(ctx context.Context, id account.ID, from, to account.Secret) error {
+	return s.update(ctx, "exchange a sealed secret", func(c *conn) error {
+		n, err := c.exec(ctx, `UPDATE accounts SET secret_key = ?, secret = ? WHERE id = ? AND secret_key = ? AND secret = ?`,
+			to.KeyID, blobOf(to.Sealed), int64(id), from.KeyID, blobOf(from.Sealed))
+		if n > 0 || err != nil {
+			return err
+		}
+		var one int
+		if err := c.one(ctx, []any{&one}, `SELECT 1 FROM accounts WHERE id = ?`, int64(id)); err != nil {
+			return orNotFound(err, noAccount)
+		}
+		return fault.New(fault.Conflict, "", "another secret was stored meanwhile")
+	})
+}
+
 // DeleteAccount implements metadata.Accounts.
 func (s *Store) DeleteAccount(ctx context.Context, id account.ID) error {
 	return s.update(ctx, "delete account", func(c *conn) error {

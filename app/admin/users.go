@@ -34,6 +34,29 @@ func (s *Service) CreateUser(ctx context.Context, name string, password []byte) 
 	return u, fault.Wrap(op, err)
 }
 
+// Bootstrap creates a user with the password, or with the hash of one where there is no password, unless there is a user
+// of that name: that one stays as it is. It says whether it created one.
+func (s *Service) Bootstrap(ctx context.Context, name string, password []byte, hash string) (bool, error) {
+	const op = "create the first user"
+	if _, err := s.c.Users.User(ctx, name); !fault.Is(err, fault.NotFound) {
+		return false, fault.Wrap(op, err)
+	}
+	if err := checkName(op, name); err != nil {
+		return false, err
+	}
+	if len(password) > 0 {
+		var err error
+		if hash, err = s.hash(op, password); err != nil {
+			return false, err
+		}
+	}
+	_, err := s.c.Users.CreateUser(ctx, account.User{Name: name, PasswordHash: hash, Created: s.c.Clock.Now()})
+	if fault.Is(err, fault.Exists) {
+		return false, nil // another process was faster
+	}
+	return err == nil, fault.Wrap(op, err)
+}
+
 // SetPassword changes a user's password.
 func (s *Service) SetPassword(ctx context.Context, name string, password []byte) error {
 	const op = "set password"

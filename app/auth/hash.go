@@ -63,6 +63,12 @@ func parsePHC(s string) (phc, error) {
 	return h, nil
 }
 
+// CheckHash says whether a password can be checked against the hash; fault.Corrupt when not, without the hash in it.
+func CheckHash(hash string) error {
+	_, err := parsePHC(hash)
+	return err
+}
+
 func (h phc) String() string {
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.time, h.threads,
 		b64.EncodeToString(h.salt), b64.EncodeToString(h.key))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"imapped/app/admin"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
@@ -36,8 +37,8 @@ type addAccountCmd struct {
 }
 
 // Run tries the upstream and stores the account.
-func (c addAccountCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c addAccountCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		secret, err := passwordFlags{c.UpstreamSecretStdin, c.UpstreamSecretFile}.read("Password at "+c.UpstreamHost, false)
 		if err != nil {
 			return err
@@ -78,8 +79,8 @@ type deleteAccountCmd struct {
 }
 
 // Run removes the account.
-func (c deleteAccountCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c deleteAccountCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		if !c.Yes {
 			return c.warn(ctx, in)
 		}
@@ -121,8 +122,8 @@ type pauseSyncCmd struct {
 }
 
 // Run pauses the account.
-func (c pauseSyncCmd) Run(ctx context.Context) error {
-	return setPaused(ctx, c.dataFlags, c.AccountEmail, true)
+func (c pauseSyncCmd) Run(ctx context.Context, conf *config.Config) error {
+	return setPaused(ctx, conf, c.AccountEmail, true)
 }
 
 type resumeSyncCmd struct {
@@ -131,12 +132,12 @@ type resumeSyncCmd struct {
 }
 
 // Run resumes the account.
-func (c resumeSyncCmd) Run(ctx context.Context) error {
-	return setPaused(ctx, c.dataFlags, c.AccountEmail, false)
+func (c resumeSyncCmd) Run(ctx context.Context, conf *config.Config) error {
+	return setPaused(ctx, conf, c.AccountEmail, false)
 }
 
-func setPaused(ctx context.Context, d dataFlags, email string, paused bool) error {
-	return d.withStore(ctx, func(in *instance) error {
+func setPaused(ctx context.Context, conf *config.Config, email string, paused bool) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		if _, err := in.admin.SetPaused(ctx, email, paused); err != nil {
 			return err
 		}
@@ -163,8 +164,8 @@ type accountRow struct {
 }
 
 // Run lists the accounts.
-func (c listAccountsCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c listAccountsCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		accounts, err := in.admin.Accounts(ctx, c.UserEmail)
 		if err != nil {
 			return err
@@ -215,8 +216,8 @@ func mailboxOf(m metadata.Mirrored) mailboxRow {
 }
 
 // Run lists the mailboxes.
-func (c listMailboxesCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c listMailboxesCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		a, err := in.admin.Account(ctx, c.AccountEmail)
 		if err != nil {
 			return err

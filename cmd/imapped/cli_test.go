@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// cliRun runs one command line on a data directory of the test's.
+// cliRun runs one command line on a data directory of the test's, in an empty environment.
 func cliRun(t *testing.T, data string, want int, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	if got := run(append(args, "--data", data), &out); got != want {
+	if got := runIn(t.Context(), append(args, "--data", data), nil, &out); got != want {
 		t.Fatalf("%v: exit status %d, want %d; output %q", args, got, want, out.String())
 	}
 	return out.String()
@@ -103,7 +103,7 @@ func TestMigrationsAndVersion(t *testing.T) {
 	cliRun(t, data, 0, "run-migrations")
 	cliRun(t, data, 0, "run-migrations", "--check")
 	var out bytes.Buffer
-	if run([]string{"version"}, &out) != 0 || !strings.HasPrefix(out.String(), "imapped ") {
+	if runIn(t.Context(), []string{"version"}, nil, &out) != 0 || !strings.HasPrefix(out.String(), "imapped ") {
 		t.Errorf("version says %q", out.String())
 	}
 }

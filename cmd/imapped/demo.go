@@ -10,6 +10,7 @@ import (
 
 	"imapped/app/deliver"
 	"imapped/app/sample"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/imapwire/server"
@@ -22,13 +23,14 @@ const demoName = "demo"
 type demoCmd struct {
 	mirrorFlags
 	syncFlags
+	sweepFlags
 	UpstreamListen string        `help:"Where the sample upstream listens." default:"127.0.0.1:2143" placeholder:"ADDRESS"`
 	Every          time.Duration `help:"How often a new message arrives at the sample upstream." default:"30s"`
 }
 
 // Run starts the sample upstream and mirrors it.
-func (c demoCmd) Run(ctx context.Context, lf *logFlags, out output) (err error) {
-	up, err := openInstance(ctx, dataFlags{Data: filepath.Join(c.Data, "demo-upstream")}, lf.logger())
+func (c demoCmd) Run(ctx context.Context, conf *config.Config, out output) (err error) {
+	up, err := openInstance(ctx, conf.In(filepath.Join(conf.Data, "demo-upstream")), logger(conf))
 	if err != nil {
 		return err
 	}
@@ -60,11 +62,12 @@ func (c demoCmd) Run(ctx context.Context, lf *logFlags, out output) (err error) 
 	host, port, err := net.SplitHostPort(l.Addr().String())
 	if err == nil {
 		fmt.Fprintf(out, "Sample upstream on %s, user %s, password %s; a new message every %v.\n", l.Addr(), demoName, demoName, c.Every)
-		flags := c.mirrorFlags
-		flags.Data = filepath.Join(c.Data, "demo")
 		var t mirrorTarget
 		if t, err = parseTarget(fmt.Sprintf("imap://%s@%s", demoName, net.JoinHostPort(host, port)), true); err == nil {
-			m := mirroring{flags: flags, sync: c.syncFlags, target: t, password: []byte(demoName), logs: lf, out: out}
+			m := mirroring{
+				conf: conf.In(filepath.Join(conf.Data, "demo")), flags: c.mirrorFlags, sweeps: c.sweepFlags, target: t,
+				password: []byte(demoName), out: out,
+			}
 			err = m.run(ctx)
 		}
 	}

@@ -31,12 +31,13 @@ func TestDemo(t *testing.T) {
 	for round := range 2 {
 		ctx, stop := context.WithCancel(t.Context())
 		c := demoCmd{
-			mirrorFlags: mirrorFlags{dataFlags: dataFlags{Data: data}, Listen: "127.0.0.1:0"}, UpstreamListen: "127.0.0.1:0",
-			Every: time.Second,
+			mirrorFlags: mirrorFlags{Listen: "127.0.0.1:0"}, UpstreamListen: "127.0.0.1:0", Every: time.Second,
 		}
+		conf := testConfig(data)
+		conf.LogLevel = slog.LevelError + 1
 		out := lines{make(chan string, 100)}
 		ended := make(chan error, 1)
-		go func() { ended <- c.Run(ctx, &logFlags{Level: slog.LevelError + 1}, output{out}) }()
+		go func() { ended <- c.Run(ctx, conf, output{out}) }()
 		port, upstream := "", ""
 		for port == "" {
 			select {

@@ -63,7 +63,7 @@ func TestStartReadOnly(t *testing.T) {
 	cliRun(t, data, 0, "list-users")
 	remount(syscall.MS_RDONLY)
 	cliRun(t, data, 3, "list-users")
-	_, err := openInstance(t.Context(), dataFlags{Data: data}, slog.New(slog.DiscardHandler))
+	_, err := openInstance(t.Context(), testConfig(data), slog.New(slog.DiscardHandler))
 	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), data) || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("opening it: %v", err)
 	}

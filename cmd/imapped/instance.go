@@ -17,6 +17,7 @@ import (
 	"imapped/app/admin"
 	"imapped/app/auth"
 	"imapped/app/syncer"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/ports/clock"
@@ -26,13 +27,12 @@ import (
 
 // dataFlags says which data directory a command works on.
 type dataFlags struct {
-	Data string `help:"The data directory: database, mail, key." default:"./imapped-data" env:"IMAPPED_DATA" type:"path" placeholder:"DIR"`
-	Key  string `name:"encryption-master-key" hidden:"" env:"ENCRYPTION_MASTER_KEY"`
+	Data string `setting:"IMAPPED_DATA" help:"The data directory: database, mail, key." type:"path" placeholder:"DIR"`
 }
 
 // withStore opens the data directory for a command that does its work and ends.
-func (d dataFlags) withStore(ctx context.Context, fn func(*instance) error) error {
-	in, err := openInstance(ctx, d, slog.New(slog.DiscardHandler))
+func withStore(ctx context.Context, conf *config.Config, fn func(*instance) error) error {
+	in, err := openInstance(ctx, conf, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -41,8 +41,9 @@ func (d dataFlags) withStore(ctx context.Context, fn func(*instance) error) erro
 
 // instance is an open data directory with everything that needs no network.
 type instance struct {
-	dir    string
+	conf   *config.Config
 	log    *slog.Logger
+	keys   *masterKeys
 	store  *sqlite.Store
 	blobs  *blobfs.Store
 	bus    *memory.Bus
@@ -53,30 +54,43 @@ type instance struct {
 }
 
 // openInstance opens the data directory, and makes it where there is none.
-func openInstance(ctx context.Context, d dataFlags, log *slog.Logger) (_ *instance, err error) {
-	const op = "open data directory"
-	if err := os.MkdirAll(d.Data, 0o700); err != nil {
-		return nil, fault.As(fault.Unavailable, op, err)
+func openInstance(ctx context.Context, conf *config.Config, log *slog.Logger) (*instance, error) {
+	if err := makeData(conf); err != nil {
+		return nil, err
 	}
-	in := &instance{dir: d.Data, log: log, bus: &memory.Bus{}}
+	keys, err := openKeys(conf)
+	if err != nil {
+		return nil, err
+	}
+	return openWith(ctx, conf, keys, log)
+}
+
+func makeData(conf *config.Config) error {
+	return fault.As(fault.Unavailable, "open data directory", os.MkdirAll(conf.Data, 0o700))
+}
+
+// openWith is openInstance with master keys that are open already; they are closed with the instance, and at once where
+// there is none.
+func openWith(ctx context.Context, conf *config.Config, keys *masterKeys, log *slog.Logger) (_ *instance, err error) {
+	in := &instance{conf: conf, log: log, keys: keys, bus: &memory.Bus{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.close())
 		}
 	}()
-	if in.sealer, err = openSealer(d); err != nil {
+	if in.sealer, err = seal.New(keys.current, keys.old...); err != nil {
 		return nil, err
 	}
-	if in.store, err = sqlite.Open(ctx, sqlite.Options{Path: in.path("imapped.db"), Migrate: true}); err != nil {
+	if in.store, err = sqlite.Open(ctx, sqlite.Options{Path: in.path(databaseFile), Migrate: true}); err != nil {
 		return nil, err
 	}
-	if in.blobs, err = blobfs.Open(in.path("blobs")); err != nil {
+	if in.blobs, err = blobfs.Open(conf.ObjectStorePath); err != nil {
 		return nil, err
 	}
 	in.dialer = &imapup.Dialer{Log: log}
 	in.auth = auth.New(auth.Config{
 		Users: in.store, Accounts: in.store, Limits: memory.NewFailures(clock.System{}, 0), Clock: clock.System{}, Log: log,
-		Failures: auth.DefaultFailures, Window: auth.DefaultWindow, Remember: auth.DefaultRemember, Hashes: 2,
+		Failures: conf.LoginFailures, Window: conf.LoginLockout, Remember: auth.DefaultRemember, Hashes: 2,
 	})
 	in.admin = admin.New(admin.Config{
 		Users: in.store, Accounts: in.store, Statuses: in.store, Mirror: in.store, Queue: in.store, Sealer: in.sealer,
@@ -85,16 +99,8 @@ func openInstance(ctx context.Context, d dataFlags, log *slog.Logger) (_ *instan
 	return in, nil
 }
 
-func openSealer(d dataFlags) (secrets.Sealer, error) {
-	if d.Key != "" {
-		return seal.New(d.Key)
-	}
-	key, err := seal.LoadOrCreateKeyFile(filepath.Join(d.Data, "key"))
-	if err != nil {
-		return nil, err
-	}
-	return seal.New(key)
-}
+// databaseFile is the name of the database in the data directory.
+const databaseFile = "imapped.db"
 
 func (in *instance) close() error {
 	var errs []error
@@ -104,10 +110,11 @@ func (in *instance) close() error {
 	if in.store != nil {
 		errs = append(errs, in.store.Close())
 	}
+	errs = append(errs, in.keys.close()) // last: the store holds what is sealed under them
 	return errors.Join(errs...)
 }
 
-func (in *instance) path(name string) string { return filepath.Join(in.dir, name) }
+func (in *instance) path(name string) string { return filepath.Join(in.conf.Data, name) }
 
 // socket is the control socket. Its path is relative where that is shorter: a socket's path has at most 107 bytes.
 func (in *instance) socket() string {
@@ -151,7 +158,7 @@ func (in *instance) tellChanged(ctx context.Context, id account.ID) error {
 }
 
 // newManager returns the syncer of all accounts here.
-func (in *instance) newManager(f syncFlags) *syncer.Manager {
+func (in *instance) newManager() *syncer.Manager {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
@@ -161,7 +168,7 @@ func (in *instance) newManager(f syncFlags) *syncer.Manager {
 		Queue: in.store, Edits: in.store, Blobs: in.blobs, Dialer: in.dialer, Secrets: in.sealer, Bus: in.bus,
 		Clock: clock.System{}, Log: in.log,
 	}, syncer.Config{
-		Owner: host, Concurrency: f.SyncConcurrency, Connections: f.UpstreamConnectionLimitPerAccount, Poll: f.PeriodicSyncInterval,
+		Owner: host, Concurrency: in.conf.SyncConcurrency, Connections: in.conf.UpstreamConnections, Poll: in.conf.PeriodicSync,
 	})
 }
 
@@ -172,7 +179,7 @@ func (in *instance) forceHere(ctx context.Context, id account.ID, show func(cont
 		return err
 	}
 	defer unlock()
-	m := in.newManager(syncFlags{})
+	m := in.newManager()
 	ctx, stop := context.WithCancel(ctx)
 	ran := make(chan error, 1)
 	go func() { ran <- m.Run(ctx) }()

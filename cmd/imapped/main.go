@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"imapped/cmd/imapped/config"
 	"imapped/domain/fault"
 )
 
@@ -23,12 +24,15 @@ import (
 var version = "development"
 
 type cli struct {
-	Log logFlags `embed:"" prefix:"log-"`
+	Log        logFlags `embed:"" prefix:"log-"`
+	ConfigFile string   `name:"config" setting:"APP_CONFIG_PATH" help:"A TOML file with settings." type:"path" placeholder:"FILE"`
 
 	Mirror        mirrorCmd        `cmd:"" group:"Start here" help:"Mirror one upstream account and serve it: all that a single person needs."`
 	Demo          demoCmd          `cmd:"" group:"Start here" help:"Try it: mirror a sample mailbox that this program serves itself."`
 	Run           runCmd           `cmd:"" group:"Server" help:"Serve all users and mirror all accounts of a data directory."`
 	RunMigrations runMigrationsCmd `cmd:"" group:"Server" help:"Bring the database of a data directory up to date."`
+	Config        configCmd        `cmd:"" group:"Server" help:"Show the configuration, and check it."`
+	RotateKey     rotateKeyCmd     `cmd:"" group:"Server" help:"Seal the upstream passwords under a new master key."`
 	Version       versionCmd       `cmd:"" group:"Server" help:"Print the version."`
 
 	CreateUser  createUserCmd  `cmd:"" group:"Users" help:"Create somebody who may log in."`
@@ -58,6 +62,11 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 func run(args []string, stdout io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return runIn(ctx, args, os.Environ(), stdout)
+}
+
+// runIn is run in an environment, until ctx is done.
+func runIn(ctx context.Context, args, environ []string, stdout io.Writer) int {
 	var c cli
 	parser, err := kong.New(&c,
 		kong.Name("imapped"),
@@ -70,12 +79,17 @@ func run(args []string, stdout io.Writer) int {
 		fmt.Fprintln(os.Stderr, "imapped:", err)
 		return 1
 	}
+	explainSettings(parser.Model.Node)
 	k, err := parser.Parse(args)
 	if err != nil {
 		parser.FatalIfErrorf(err)
 		return 2
 	}
-	if err := k.Run(&c.Log); err != nil {
+	sources := settingSources(k, environ)
+	if err = k.BindToProvider(func() (*config.Config, error) { return config.Load(sources) }); err == nil {
+		err = k.Run(sources)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "imapped:", err)
 		return exitStatus(err)
 	}

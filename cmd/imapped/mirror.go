@@ -10,6 +10,7 @@ import (
 
 	"imapped/app/admin"
 	"imapped/app/syncer"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/imapwire/server"
@@ -27,31 +28,32 @@ type mirrorFlags struct {
 type mirrorCmd struct {
 	mirrorFlags
 	syncFlags
+	sweepFlags
 	URL string `arg:"" name:"url" help:"The account: imaps://me@imap.example.org, or imap:// with STARTTLS."`
 }
 
 // Run sets the account up where it is new, and mirrors and serves it until it is told to stop.
-func (c mirrorCmd) Run(ctx context.Context, lf *logFlags, out output) error {
+func (c mirrorCmd) Run(ctx context.Context, conf *config.Config, out output) error {
 	t, err := parseTarget(c.URL, c.Insecure)
 	if err != nil {
 		return err
 	}
-	m := mirroring{flags: c.mirrorFlags, sync: c.syncFlags, target: t, logs: lf, out: out}
+	m := mirroring{conf: conf, flags: c.mirrorFlags, sweeps: c.sweepFlags, target: t, out: out}
 	return m.run(ctx)
 }
 
 // mirroring is one run of mirror, or of demo's own.
 type mirroring struct {
+	conf     *config.Config
 	flags    mirrorFlags
-	sync     syncFlags
+	sweeps   sweepFlags
 	target   mirrorTarget
 	password []byte // known already; nil: ask when it is needed
-	logs     *logFlags
 	out      output
 }
 
 func (m mirroring) run(ctx context.Context) (err error) {
-	in, err := openInstance(ctx, m.flags.dataFlags, m.logs.logger())
+	in, err := openInstance(ctx, m.conf, logger(m.conf))
 	if err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func (m mirroring) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := newServing(in, m.sync, nil, false)
+	s, err := newServing(in, m.sweeps, nil, false)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -148,7 +150,7 @@ func (m mirroring) show(ctx context.Context, s *serving, a account.Account, addr
 	}
 	fmt.Fprintf(m.out, "Mirroring %s into %s\n\nIn your mail client:\n  IMAP server  %s\n  Port         %s, no encryption (this machine only)\n"+
 		"  User         %s\n  Password     the same as upstream\n\nStop with Ctrl-C; run the same command again to go on.\n\n",
-		m.target.email(), m.flags.Data, host, port, m.target.User)
+		m.target.email(), m.conf.Data, host, port, m.target.User)
 	b := newBar(os.Stderr)
 	select {
 	case <-s.manager.Ready():

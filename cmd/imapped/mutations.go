@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"imapped/app/admin"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mutation"
@@ -95,8 +96,8 @@ type listMutationsCmd struct {
 }
 
 // Run lists the queue.
-func (c listMutationsCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c listMutationsCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		accounts, err := c.accounts(ctx, in)
 		if err != nil {
 			return err
@@ -146,8 +147,8 @@ type showMutationCmd struct {
 }
 
 // Run shows one change.
-func (c showMutationCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c showMutationCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		m, err := c.mutation(ctx, in, c.ID)
 		if err != nil {
 			return err
@@ -193,11 +194,11 @@ type retryMutationCmd struct {
 }
 
 // Run makes changes due again.
-func (c retryMutationCmd) Run(ctx context.Context, out output) error {
+func (c retryMutationCmd) Run(ctx context.Context, conf *config.Config, out output) error {
 	if (c.ID != 0) == c.AllParked {
 		return fault.New(fault.Invalid, "retry", "name one change, or say --all-parked")
 	}
-	return c.withStore(ctx, func(in *instance) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		if c.AllParked {
 			return c.retryAll(ctx, in, out)
 		}
@@ -238,8 +239,8 @@ type discardMutationCmd struct {
 }
 
 // Run gives one change up.
-func (c discardMutationCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c discardMutationCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		m, err := c.mutation(ctx, in, c.ID)
 		if err != nil {
 			return err

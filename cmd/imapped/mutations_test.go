@@ -21,7 +21,7 @@ func queueSample(t *testing.T, data string) {
 	cliRun(t, data, 0, "create-user", "--username-email", "ann", "--password-file", pw)
 	cliRun(t, data, 0, "add-account", "--user-email", "ann", "--email-address", "ann@example.org", "--upstream-host", "localhost",
 		"--upstream-secret-file", pw, "--skip-test")
-	in, err := openInstance(t.Context(), dataFlags{Data: data}, slog.New(slog.DiscardHandler))
+	in, err := openInstance(t.Context(), testConfig(data), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestMutationsBesideServer(t *testing.T) {
 	c.eventually(func(string) bool { return len(mutationsOf(t, data)) == 0 }, "NOOP")
 
 	// What another process put into the queue waits for the next round, in minutes, unless somebody tells the server.
-	in, err := openInstance(t.Context(), dataFlags{Data: data}, slog.New(slog.DiscardHandler))
+	in, err := openInstance(t.Context(), testConfig(data), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imapped/app/undo"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/ports/clock"
@@ -36,12 +37,12 @@ type restoredRow struct {
 }
 
 // Run puts removed messages back.
-func (c restoreCmd) Run(ctx context.Context, out output) error {
+func (c restoreCmd) Run(ctx context.Context, conf *config.Config, out output) error {
 	since, err := parseSince(c.Since, time.Now())
 	if err != nil {
 		return err
 	}
-	return c.withStore(ctx, func(in *instance) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		a, err := in.admin.Account(ctx, c.AccountEmail)
 		if err != nil {
 			return err

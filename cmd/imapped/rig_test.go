@@ -12,9 +12,13 @@ import (
 	"time"
 
 	"imapped/app/admin"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/imapwire/server"
 )
+
+// testConfig is the default configuration on a data directory of the test's.
+func testConfig(data string) *config.Config { return config.Default().In(data) }
 
 // upstreamRig is a running sample upstream, as demo has one.
 type upstreamRig struct {
@@ -25,7 +29,13 @@ type upstreamRig struct {
 // startUpstream runs the sample upstream until the test ends.
 func startUpstream(t *testing.T) upstreamRig {
 	t.Helper()
-	in, err := openInstance(t.Context(), dataFlags{Data: t.TempDir()}, slog.New(slog.DiscardHandler))
+	return startUpstreamOn(t, func(l net.Listener) net.Listener { return l })
+}
+
+// startUpstreamOn is startUpstream with a listener around its own.
+func startUpstreamOn(t *testing.T, around func(net.Listener) net.Listener) upstreamRig {
+	t.Helper()
+	in, err := openInstance(t.Context(), testConfig(t.TempDir()), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +52,7 @@ func startUpstream(t *testing.T) upstreamRig {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(context.WithoutCancel(t.Context()), l, server.PlainMode) }()
+	go func() { served <- s.Serve(context.WithoutCancel(t.Context()), around(l), server.PlainMode) }()
 	t.Cleanup(func() {
 		end, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -67,7 +77,13 @@ type mirrorRig struct {
 // startMirror sets the account up on the first call for a data directory, serves it, and waits for the first round.
 func startMirror(t *testing.T, data string, up upstreamRig) *mirrorRig {
 	t.Helper()
-	in, err := openInstance(t.Context(), dataFlags{Data: data}, slog.New(slog.DiscardHandler))
+	return startMirrorWith(t, testConfig(data), up)
+}
+
+// startMirrorWith is startMirror with a configuration.
+func startMirrorWith(t *testing.T, conf *config.Config, up upstreamRig) *mirrorRig {
+	t.Helper()
+	in, err := openInstance(t.Context(), conf, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +96,7 @@ func startMirror(t *testing.T, data string, up upstreamRig) *mirrorRig {
 		t.Fatal(err)
 	}
 	r.addr = l.Addr().String()
-	if r.s, err = newServing(in, syncFlags{}, nil, false); err != nil {
+	if r.s, err = newServing(in, sweepFlags{}, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -16,17 +16,21 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/imapwire/server"
+	"imapped/imapwire/syntax"
 	"imapped/ports/clock"
 	"imapped/ports/events"
 )
 
-// syncFlags tunes mirroring.
+// syncFlags are the settings of mirroring that have a flag.
 type syncFlags struct {
-	SyncConcurrency                   int           `help:"Accounts that are synchronised at the same time." default:"4" env:"SYNC_CONCURRENCY"`
-	UpstreamConnectionLimitPerAccount int           `help:"Standing connections to one account's upstream: one for rounds, one that listens to INBOX. More are opened on demand: one for bodies that clients wait for, up to three that listen to mailboxes that clients have open." default:"2" env:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT"`
-	PeriodicSyncInterval              time.Duration `help:"How often to look where the upstream does not push." default:"5m"`
+	SyncConcurrency                   int           `setting:"SYNC_CONCURRENCY" help:"Accounts that are synchronised at the same time."`
+	UpstreamConnectionLimitPerAccount int           `setting:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT" help:"Standing connections to one account's upstream: one for rounds, one that listens to INBOX. More are opened on demand: one for bodies that clients wait for, up to three that listen to mailboxes that clients have open."`
+	PeriodicSyncInterval              time.Duration `setting:"PERIODIC_SYNC_INTERVAL_SECONDS" help:"How often to look where the upstream does not push, as 5m."`
+	KeepRemoved                       time.Duration `setting:"KEEP_REMOVED" help:"How long restore can put removed messages back; 0: not at all."`
+}
 
-	KeepRemoved   time.Duration `help:"How long restore can put removed messages back; 0: not at all." default:"168h" env:"KEEP_REMOVED"`
+// sweepFlags tunes cleaning up.
+type sweepFlags struct {
 	SweepInterval time.Duration `help:"How often what is not needed any more is deleted from the data directory." default:"1h" hidden:""`
 }
 
@@ -42,24 +46,24 @@ type listener struct {
 // serving is a running server: IMAP for clients, mirroring, the control socket.
 type serving struct {
 	in      *instance
-	flags   syncFlags
+	sweeps  sweepFlags
 	manager *syncer.Manager
 	server  *server.Server
 	unlock  func()
 }
 
-func newServing(in *instance, f syncFlags, conf *tls.Config, plainAuth bool) (*serving, error) {
+func newServing(in *instance, f sweepFlags, conf *tls.Config, plainAuth bool) (*serving, error) {
 	unlock, err := lockDir(in.path("lock"))
 	if err != nil {
 		return nil, err
 	}
-	m := in.newManager(f)
+	m := in.newManager()
 	srv, err := in.newServer(m, conf, plainAuth)
 	if err != nil {
 		unlock()
 		return nil, err
 	}
-	return &serving{in: in, flags: f, manager: m, server: srv, unlock: unlock}, nil
+	return &serving{in: in, sweeps: f, manager: m, server: srv, unlock: unlock}, nil
 }
 
 // newServer returns an IMAP server over the instance. m gets bodies that are not here; nil: every body is here.
@@ -72,7 +76,20 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 		c.Bodies, c.Drop, c.Watch, c.Changed = m, m.Drop, m.Watch, m.Changed
 	}
 	sessions := session.New(c)
-	return server.New(server.Options{Sessions: sessions, TLS: conf, AllowPlainAuth: plainAuth, Logger: in.log})
+	before, after := syntax.PreAuth(), syntax.PostAuth()
+	literal := in.conf.MaxLiteralSize
+	for _, l := range []*syntax.Limits{&before, &after} {
+		l.LiteralInline = min(l.LiteralInline, literal)
+		l.LiteralNonSync = min(l.LiteralNonSync, literal)
+	}
+	o := server.Options{
+		Sessions: sessions, TLS: conf, AllowPlainAuth: plainAuth, Logger: in.log,
+		PreAuth: &before, PostAuth: &after, AppendLimit: in.conf.MaxMessageSize,
+	}
+	if in.conf.BaseURL != "" {
+		o.ID = []string{"support-url", in.conf.BaseURL} // RFC 2971 section 3.3
+	}
+	return server.New(o)
 }
 
 // run serves until ctx is done, then stops everything in order: first the clients, so that nothing is acknowledged any
@@ -120,13 +137,13 @@ func (s *serving) sweep(ctx context.Context) error {
 		return nil
 	case <-time.After(sweepDelay):
 	}
-	keep := s.flags.KeepRemoved
+	keep := s.in.conf.KeepRemoved
 	if keep <= 0 {
 		keep = -1 // 0 would be the default
 	}
 	sweep.Run(ctx, sweep.Config{
 		References: s.in.store, Undo: s.in.store, Blobs: s.in.blobs, Clock: clock.System{}, Log: s.in.log,
-		Retention: keep, Every: s.flags.SweepInterval,
+		Retention: keep, Every: s.sweeps.SweepInterval,
 	})
 	return nil
 }

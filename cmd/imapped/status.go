@@ -12,6 +12,7 @@ import (
 
 	"imapped/adapters/control"
 	"imapped/app/admin"
+	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/ports/metadata"
@@ -77,8 +78,8 @@ func (r queueRow) text(now time.Time) string {
 }
 
 // Run shows the state of all accounts, or of one.
-func (c showSyncStatusCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c showSyncStatusCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		accounts, err := in.admin.Accounts(ctx, "")
 		if c.AccountEmail != "" {
 			var a account.Account
@@ -144,8 +145,8 @@ type forceSyncCmd struct {
 }
 
 // Run synchronises the account in the running server, or in this process when there is none.
-func (c forceSyncCmd) Run(ctx context.Context) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c forceSyncCmd) Run(ctx context.Context, conf *config.Config) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		a, err := in.admin.Account(ctx, c.AccountEmail)
 		if err != nil {
 			return err
@@ -194,8 +195,8 @@ type upstreamRow struct {
 }
 
 // Run connects and says how far it came.
-func (c testUpstreamCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c testUpstreamCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		server, err := c.try(ctx, in)
 		row := upstreamRow{OK: err == nil}
 		var step *upstream.StepError

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"imapped/cmd/imapped/config"
 	"imapped/domain/fault"
 )
 
@@ -21,8 +22,8 @@ type createUserCmd struct {
 }
 
 // Run creates the user.
-func (c createUserCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c createUserCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		password, err := c.read("Password for "+c.UsernameEmail, true)
 		if err != nil {
 			return err
@@ -43,8 +44,8 @@ type setPasswordCmd struct {
 }
 
 // Run changes the password.
-func (c setPasswordCmd) Run(ctx context.Context) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c setPasswordCmd) Run(ctx context.Context, conf *config.Config) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		password, err := c.read("New password for "+c.UsernameEmail, true)
 		if err != nil {
 			return err
@@ -60,8 +61,8 @@ type disableUserCmd struct {
 }
 
 // Run locks the user out or lets them in.
-func (c disableUserCmd) Run(ctx context.Context) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c disableUserCmd) Run(ctx context.Context, conf *config.Config) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		return in.admin.SetDisabled(ctx, c.UsernameEmail, !c.Enable)
 	})
 }
@@ -80,8 +81,8 @@ type userRow struct {
 }
 
 // Run lists the users.
-func (c listUsersCmd) Run(ctx context.Context, out output) error {
-	return c.withStore(ctx, func(in *instance) error {
+func (c listUsersCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	return withStore(ctx, conf, func(in *instance) error {
 		users, err := in.admin.Users(ctx)
 		if err != nil {
 			return err

@@ -44,6 +44,13 @@ type Accounts interface {
 	DeleteAccount(ctx context.Context, id account.ID) error
 }
 
+// Secrets exchanges sealed secrets when the master key changes.
+type Secrets interface {
+	// Reseal gives the account the secret to in place of from, and changes nothing else; fault.Conflict when its secret is
+	// not from any more.
+	Reseal(ctx context.Context, id account.ID, from, to account.Secret) error
+}
+
 // Statuses keeps how each account is doing, so that other processes can show it.
 type Statuses interface {
 	SetStatus(ctx context.Context, f Fence, s account.Status) error

@@ -83,6 +83,24 @@ func testAccounts(t *testing.T, h Harness) {
 	equal(t, "nobody's accounts", len(got), 0)
 }
 
+func testReseal(t *testing.T, h Harness) {
+	f := newFixture(t, h)
+	second, err := f.CreateAccount(f.ctx, sampleAccount(f.user.ID, "work@example.org"))
+	f.ok(err)
+	from, to := second.Secret, account.Secret{KeyID: "k2", Sealed: []byte("sealed anew")}
+	f.fails(f.Reseal(f.ctx, second.ID, account.Secret{KeyID: from.KeyID, Sealed: []byte("other")}, to), fault.Conflict)
+	f.fails(f.Reseal(f.ctx, second.ID, account.Secret{KeyID: "other", Sealed: from.Sealed}, to), fault.Conflict)
+	f.fails(f.Reseal(f.ctx, 999, from, to), fault.NotFound)
+	second.Paused = true // what others change meanwhile stays
+	f.ok(f.UpdateAccount(f.ctx, second))
+	f.ok(f.Reseal(f.ctx, second.ID, from, to))
+	f.fails(f.Reseal(f.ctx, second.ID, from, to), fault.Conflict)
+	second.Secret = to
+	got, err := f.Accounts(f.ctx, 0)
+	f.ok(err)
+	equal(t, "accounts", got, []account.Account{f.acc, second})
+}
+
 func testDeleteAccount(t *testing.T, h Harness) {
 	f := newFixture(t, h)
 	other := *f

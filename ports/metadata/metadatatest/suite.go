@@ -24,6 +24,7 @@ import (
 type Store interface {
 	metadata.Users
 	metadata.Accounts
+	metadata.Secrets
 	metadata.Statuses
 	metadata.Leases
 	metadata.Mailboxes
@@ -52,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}{
 		{"users", testUsers},
 		{"accounts", testAccounts},
+		{"reseal", testReseal},
 		{"delete account", testDeleteAccount},
 		{"statuses", testStatuses},
 		{"leases", testLeases},

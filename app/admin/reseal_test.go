@@ -1,0 +1,154 @@
+package admin_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"imapped/app/admin"
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/ports/metadata"
+)
+
+// letters is a secrets.Sealer whose keys are letters: it puts the first before what it seals, and opens what begins with
+// any.
+type letters string
+
+func (l letters) Seal(plain, _ []byte) (account.Secret, error) {
+	return account.Secret{KeyID: string(l[:1]), Sealed: append([]byte(l[:1]), plain...)}, nil
+}
+
+func (l letters) Open(s account.Secret, _ []byte) ([]byte, error) {
+	switch {
+	case !strings.Contains(string(l), s.KeyID):
+		return nil, fault.New(fault.NotFound, "open", "no key "+s.KeyID)
+	case string(s.Sealed[:1]) != s.KeyID:
+		return nil, fault.New(fault.Corrupt, "open", "changed")
+	}
+	return slices.Clone(s.Sealed[1:]), nil
+}
+
+// The ports as fields whose names are not those of methods.
+type (
+	userPort    = metadata.Users
+	accountPort = metadata.Accounts
+)
+
+// people is users and accounts in memory, as far as the tests use them.
+type people struct {
+	userPort
+	accountPort
+	all      []account.User
+	accounts []account.Account
+	meddle   func() // what somebody else does before each secret is stored
+}
+
+func (p *people) User(_ context.Context, name string) (account.User, error) {
+	for _, u := range p.all {
+		if u.Name == name {
+			return u, nil
+		}
+	}
+	return account.User{}, fault.New(fault.NotFound, "user", "none")
+}
+
+func (p *people) CreateUser(_ context.Context, u account.User) (account.User, error) {
+	p.all = append(p.all, u)
+	return u, nil
+}
+
+func (p *people) Accounts(context.Context, account.UserID) ([]account.Account, error) {
+	return slices.Clone(p.accounts), nil
+}
+
+func (p *people) Reseal(_ context.Context, id account.ID, from, to account.Secret) error {
+	if p.meddle != nil {
+		p.meddle()
+	}
+	for i := range p.accounts {
+		if a := &p.accounts[i]; a.ID == id {
+			if a.Secret.KeyID != from.KeyID || string(a.Secret.Sealed) != string(from.Sealed) {
+				return fault.New(fault.Conflict, "reseal", "another secret")
+			}
+			a.Secret = to
+			return nil
+		}
+	}
+	return fault.New(fault.NotFound, "reseal", "none")
+}
+
+// Now implements clock.Clock.
+func (p *people) Now() time.Time { return time.Unix(1_800_000_000, 0) }
+
+func sealedAs(id account.ID, key, sealed string) account.Account {
+	return account.Account{ID: id, Email: "a" + string(rune('0'+id)) + "@example.org", Secret: account.Secret{KeyID: key, Sealed: []byte(sealed)}}
+}
+
+func TestReseal(t *testing.T) {
+	local := account.Account{ID: 9, Local: true}
+	for _, tt := range []struct {
+		name     string
+		accounts []account.Account
+		meddle   func(p *people)
+		want     []string // the secrets afterwards
+		changed  int
+		refused  []string // what the error names
+	}{
+		{"two keys", []account.Account{sealedAs(1, "o", "oone"), sealedAs(2, "n", "ntwo"), local}, nil, []string{"none", "ntwo", ""}, 1, nil},
+		{"a lost key does not stop the others", []account.Account{sealedAs(1, "x", "xone"), sealedAs(2, "o", "otwo")}, nil,
+			[]string{"xone", "ntwo"}, 1, []string{"a1@example.org", "no key x"}},
+		{"a damaged secret", []account.Account{sealedAs(1, "o", "?one"), sealedAs(2, "o", "otwo")}, nil,
+			[]string{"?one", "ntwo"}, 1, []string{"a1@example.org", "changed"}},
+		{"a password changed meanwhile, under the new key", []account.Account{sealedAs(1, "o", "oone")},
+			func(p *people) { p.accounts[0] = sealedAs(1, "n", "nother") }, []string{"nother"}, 0, nil},
+		{"a password changed meanwhile, under the old key", []account.Account{sealedAs(1, "o", "oone")},
+			func(p *people) { p.accounts[0] = sealedAs(1, "o", "oother") }, []string{"oother"}, 0, []string{"a1@example.org", "another secret"}},
+		{"an account removed meanwhile", []account.Account{sealedAs(1, "o", "oone")}, func(p *people) { p.accounts = nil }, nil, 0, nil},
+	} {
+		p := &people{accounts: tt.accounts}
+		if tt.meddle != nil {
+			p.meddle = func() { tt.meddle(p) }
+		}
+		s := admin.New(admin.Config{Accounts: p, Sealer: letters("no")})
+		done, err := s.Reseal(t.Context(), p, letters("n"))
+		if (err == nil) != (tt.refused == nil) || done.Changed != tt.changed {
+			t.Errorf("%s: %+v, %v", tt.name, done, err)
+		}
+		for _, text := range tt.refused {
+			if err != nil && !strings.Contains(err.Error(), text) {
+				t.Errorf("%s: %v, want %q in it", tt.name, err, text)
+			}
+		}
+		var got []string
+		for _, a := range p.accounts {
+			got = append(got, string(a.Secret.Sealed))
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: the secrets are %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestBootstrap(t *testing.T) {
+	p := &people{}
+	s := admin.New(admin.Config{Users: p, Clock: p, Hash: func(password string) (string, error) { return "hash of " + password, nil }})
+	for _, tt := range []struct {
+		name, password, hash string
+		created              bool
+	}{
+		{"ann", "secret", "", true}, {"ann", "another", "", false}, {"bob", "", "ready", true}, {"bob", "", "other", false},
+	} {
+		if created, err := s.Bootstrap(t.Context(), tt.name, []byte(tt.password), tt.hash); created != tt.created || err != nil {
+			t.Errorf("%+v: %v, %v", tt, created, err)
+		}
+	}
+	if len(p.all) != 2 || p.all[0].PasswordHash != "hash of secret" || p.all[1].PasswordHash != "ready" {
+		t.Errorf("users: %+v", p.all)
+	}
+	if _, err := s.Bootstrap(t.Context(), " ", []byte("x"), ""); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a name that cannot be used: %v", err)
+	}
+}

@@ -1,0 +1,147 @@
+package config
+
+import "time"
+
+// setting is a row of the table of settings.
+type setting struct {
+	key    string
+	alias  string // another name of the same setting, or ""
+	def    string // "": none; see also Config.derive
+	unit   string // for people: what a value is
+	help   string // what it does, for the documentation
+	note   string // when a change of it takes effect, where that is not at the next start
+	secret bool   // has a _FILE variant, prints as a fingerprint
+	bare   bool   // stands in the file as a TOML integer or boolean, not as a string
+	empty  bool   // an empty value means something; elsewhere it is as good as none
+	nofile bool   // cannot stand in the file
+
+	// set parses a text that is not empty, or may be, into c. Its error says what the text should be.
+	set func(c *Config, text string) error
+}
+
+// pathKey names the configuration file.
+const pathKey = "APP_CONFIG_PATH"
+
+// settings returns the table of all settings, in the order of the documentation.
+func settings() []setting {
+	const octets, address, path = "bytes", "host:port", "path"
+	return []setting{
+		{key: pathKey, unit: path, nofile: true, help: "The TOML file with settings; the flag `--config` does the same. Only in the environment.",
+			set: str(func(c *Config) *string { return &c.file }, free)},
+		{key: "APP_ENV", def: "development", unit: "development, production", set: appEnv,
+			help: "`production` refuses to start with what is unsafe (see below) and logs JSON."},
+		{key: "APP_BASE_URL", unit: "URL", set: str(func(c *Config) *string { return &c.BaseURL }, webURL),
+			help: "The address of this service for people. It is told to clients that ask with ID, as `support-url` (RFC 2971)."},
+		{key: "LOG_LEVEL", def: "info", unit: "debug, info, warn, error", set: logLevel, help: "Log from this level on, to standard error."},
+		{key: "LOG_FORMAT", unit: "text, json", set: str(func(c *Config) *string { return &c.LogFormat }, oneOf("text", "json")),
+			help: "How log records look. Default: `text`, in production `json`."},
+		{key: "IMAPPED_DATA", def: "./imapped-data", unit: path, set: str(func(c *Config) *string { return &c.Data }, free),
+			help: "The data directory: database, messages, key file, locks."},
+		{key: "ENCRYPTION_MASTER_KEY", secret: true, unit: "key", set: secret(func(c *Config) *Secret { return &c.MasterKey }, masterKey),
+			help: "Seals the passwords of upstream accounts: 32 random bytes in base64 or hex (`openssl rand -base64 32`), or a passphrase of " +
+				"at least 16 characters. Without it the file `key` in the data directory is the key, and is made where it is missing."},
+		{key: "ENCRYPTION_MASTER_KEY_PREVIOUS", secret: true, unit: "key",
+			set:  secret(func(c *Config) *Secret { return &c.PreviousMasterKey }, masterKey),
+			help: "The key before the present one. It opens what `rotate-key` has not sealed anew yet; take it away afterwards."},
+
+		{key: "IMAP_PLAINTEXT_BIND", def: "127.0.0.1:1143", unit: address, empty: true,
+			set:  str(func(c *Config) *string { return &c.IMAPPlaintextBind }, bind),
+			help: "Where `run` listens for plain connections, with STARTTLS when there is a certificate. Empty: nowhere."},
+		{key: "IMAP_TLS_BIND", unit: address, set: str(func(c *Config) *string { return &c.IMAPTLSBind }, bind),
+			help: "Where `run` listens for TLS connections; needs a certificate."},
+		{key: "IMAP_TLS_CERT_PATH", unit: path, set: str(func(c *Config) *string { return &c.IMAPTLSCertPath }, free),
+			help: "The certificate chain, PEM; goes with `IMAP_TLS_KEY_PATH`."},
+		{key: "IMAP_TLS_KEY_PATH", unit: path, set: str(func(c *Config) *string { return &c.IMAPTLSKeyPath }, free),
+			help: "The certificate's private key, PEM."},
+		{key: "ALLOW_PLAIN_AUTH", def: "false", unit: "true, false", bare: true, set: boolean(func(c *Config) *bool { return &c.AllowPlainAuth }),
+			help: "Let clients log in without TLS from other machines too; for a proxy in front that does TLS."},
+		{key: "HTTP_BIND", unit: address, set: str(func(c *Config) *string { return &c.HTTPBind }, bind),
+			help: "Where `/healthz` and `/readyz` are served."},
+		{key: "METRICS_BIND", unit: address, set: str(func(c *Config) *string { return &c.MetricsBind }, bind),
+			help: "Where `/metrics` is served."},
+
+		{key: "DATABASE_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.DatabaseURL }, schemes("postgres", "postgresql")),
+			help: "The PostgreSQL database that holds the metadata (`postgres://user:password@host/database`). Without it: SQLite in the data directory."},
+		{key: "REDIS_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.RedisURL }, schemes("redis", "rediss", "unix")),
+			help: "The Redis server that carries hints between nodes; needs `DATABASE_URL`."},
+		{key: "OBJECT_STORE_PATH", unit: path, set: str(func(c *Config) *string { return &c.ObjectStorePath }, free),
+			help: "The directory that messages are kept in. It belongs to one data directory alone: what that does not name is deleted there. " +
+				"Default: `blobs` in the data directory. `demo` keeps its own."},
+		{key: "SEARCH_INDEX_PATH", unit: path, set: str(func(c *Config) *string { return &c.SearchIndexPath }, free),
+			help: "The directory of the search index."},
+		{key: "R2_ENDPOINT", alias: "S3_ENDPOINT", unit: "URL", set: str(func(c *Config) *string { return &c.S3.Endpoint }, webURL),
+			help: "The S3-compatible object store that messages are kept in. It goes with the bucket and the two keys."},
+		{key: "R2_BUCKET", alias: "S3_BUCKET", unit: "name", set: str(func(c *Config) *string { return &c.S3.Bucket }, bucket),
+			help: "The bucket in it."},
+		{key: "R2_ACCESS_KEY_ID", alias: "S3_ACCESS_KEY_ID", secret: true, unit: "text",
+			set: secret(func(c *Config) *Secret { return &c.S3.AccessKeyID }, word), help: "The access key's name."},
+		{key: "R2_SECRET_ACCESS_KEY", alias: "S3_SECRET_ACCESS_KEY", secret: true, unit: "text",
+			set: secret(func(c *Config) *Secret { return &c.S3.SecretAccessKey }, word), help: "The access key's secret."},
+		{key: "R2_REGION", alias: "S3_REGION", def: "auto", unit: "name", set: str(func(c *Config) *string { return &c.S3.Region }, word),
+			help: "The region that requests are signed for."},
+
+		{key: "MAX_LITERAL_SIZE_BYTES", def: "134217728", unit: octets, bare: true,
+			set: size(4096, 1<<30, func(c *Config) *int64 { return &c.MaxLiteralSize }),
+			help: "The largest literal that a client may send, of any kind; what is not a message is bounded by 65536 in any case. " +
+				"Follows `MAX_MESSAGE_SIZE_BYTES` where only that is set, and larger."},
+		{key: "MAX_MESSAGE_SIZE_BYTES", def: "104857600", unit: octets, bare: true,
+			set: size(1024, 1<<30, func(c *Config) *int64 { return &c.MaxMessageSize }),
+			help: "The largest message that a client may append, told as APPENDLIMIT (RFC 7889). Messages from the upstream are mirrored " +
+				"whatever their size. Follows `MAX_LITERAL_SIZE_BYTES` where only that is set, and smaller."},
+		{key: "DEFAULT_ACCOUNT_QUOTA_BYTES", def: "0", unit: octets, bare: true, set: size(0, 1<<60, func(c *Config) *int64 { return &c.AccountQuota }),
+			help: "How much mail an account may hold; 0: any."},
+		{key: "LOGIN_RATE_LIMIT_FAILURES", def: "5", unit: "logins", bare: true, set: number(0, 1_000_000, func(c *Config) *int { return &c.LoginFailures }),
+			help: "How many wrong passwords a user may have at an IP address before both are locked out; 0: any number. " +
+				"An address alone may have 10 times as many, a user alone 20 times."},
+		{key: "LOGIN_RATE_LIMIT_LOCKOUT_SECONDS", def: "60", unit: "seconds", bare: true,
+			set:  seconds(1, 86_400, func(c *Config) *time.Duration { return &c.LoginLockout }),
+			help: "For how long, since the last wrong password."},
+
+		{key: "SYNC_CONCURRENCY", def: "4", unit: "accounts", bare: true, set: number(1, 10_000, func(c *Config) *int { return &c.SyncConcurrency }),
+			help: "How many accounts are synchronised at the same time."},
+		{key: "UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT", def: "2", unit: "connections", bare: true,
+			set: number(1, 100, func(c *Config) *int { return &c.UpstreamConnections }),
+			help: "Standing connections to one account's upstream: one for rounds, one that listens to INBOX. More are opened on demand: one for " +
+				"bodies that clients wait for, up to three that listen to mailboxes that clients have open. 1: nothing listens, the upstream is polled."},
+		{key: "PERIODIC_SYNC_INTERVAL_SECONDS", def: "300", unit: "seconds", bare: true,
+			set:  seconds(0.1, 86_400, func(c *Config) *time.Duration { return &c.PeriodicSync }),
+			help: "How often to look at the upstream where it does not push."},
+		{key: "KEEP_REMOVED", def: "168h", unit: "duration (`12h`)", set: keepRemoved,
+			help: "How long `restore` can put removed messages back; 0: not at all."},
+
+		{key: "BOOTSTRAP_IMAP_USERNAME", unit: "text", note: "at the next start, while there is no such user",
+			set:  str(func(c *Config) *string { return &c.Bootstrap.Username }, word),
+			help: "`run` creates this user at the start where there is none of the name. One that exists is left as it is, its password too."},
+		{key: "BOOTSTRAP_IMAP_PASSWORD", secret: true, unit: "text", note: "at the next start, while there is no such user",
+			set:  secret(func(c *Config) *Secret { return &c.Bootstrap.Password }, password),
+			help: "The password of that user; either this or the hash."},
+		{key: "BOOTSTRAP_IMAP_PASSWORD_HASH", secret: true, unit: "text", note: "at the next start, while there is no such user",
+			set:  secret(func(c *Config) *Secret { return &c.Bootstrap.PasswordHash }, passwordHash),
+			help: "Its Argon2id hash in the PHC string format (`$argon2id$v=19$m=19456,t=2,p=1$...`)."},
+	}
+}
+
+// fileKey returns the name of the setting in the file.
+func (s setting) fileKey() string {
+	if s.nofile {
+		return ""
+	}
+	return lower(s.key)
+}
+
+// names returns every name that the setting has in the environment, its own first.
+func (s setting) names() []string {
+	names := []string{s.key}
+	if s.alias != "" {
+		names = append(names, s.alias)
+	}
+	if s.secret {
+		for _, n := range names {
+			names = append(names, n+fileSuffix)
+		}
+	}
+	return names
+}
+
+// fileSuffix makes the name of a secret the name of a file that holds it.
+const fileSuffix = "_FILE"
