@@ -38,6 +38,8 @@ var edges = []edge{
 	{"imapwire/server", "imapwire/fsm", "and is ruled by the generated tables"},
 	{"adapters/*", "domain", "an adapter stores and returns domain values"},
 	{"adapters/*", "ports", "and implements a port"},
+	{"adapters/blobfs", "adapters/blobfile", "stores that keep a blob as a file share its check"},
+	{"adapters/blobcache", "adapters/blobfile", "stores that keep a blob as a file share its check"},
 	{"adapters/upstream", "imapwire/syntax", "the IMAP client parses and encodes with the same machines as the server"},
 	{"adapters/sqlite", "migrations", "the embedded store applies its own schema"},
 	{"cmd/imapped", "domain", "the binary wires everything"},
@@ -63,6 +65,8 @@ var testEdges = []edge{
 	{"imapwire/server", "adapters/memory", "the server's tests wire a whole server"},
 	{"imapwire/server", "adapters/sqlite", "the server's tests wire a whole server"},
 	{"imapwire/server", "adapters/blobfs", "the server's tests wire a whole server"},
+	{"adapters/blobcache", "adapters/blobfs", "a cache stands before another store"},
+	{"adapters/blobcache", "adapters/s3", "a cache stands before another store"},
 }
 
 // library allows a part to import packages of another module.
@@ -74,6 +78,10 @@ var libraries = []library{
 	{"app", "golang.org/x/crypto", "password hashes"},
 	{"app", "golang.org/x/sync", "a weighted semaphore bounds the memory of bodies under way"},
 	{"adapters/blobfs", "golang.org/x/sys", "system calls for grouped fsync that the standard library lacks"},
+	{"adapters/blobcache", "golang.org/x/sys", "its tests mount a small file system"},
+	{"adapters/s3", "github.com/aws/aws-sdk-go-v2", "the S3 protocol"},
+	{"adapters/s3", "github.com/aws/smithy-go", "and its errors"},
+	{"adapters/s3", "github.com/johannesboyne/gofakes3", "a server for tests, in adapters/s3/s3test only"},
 	{"adapters/sqlite", "modernc.org/sqlite", "SQLite without cgo"},
 	{"adapters/sqlite", "github.com/pressly/goose/v3", "migrations"},
 	{"adapters/*", "golang.org/x/crypto", "sealing secrets"},

@@ -12,14 +12,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"imapped/adapters/blobfile"
 	"imapped/domain/fault"
 	"imapped/ports/blob"
 )
 
 var (
-	_ blob.Store    = (*Store)(nil)
-	_ blob.Sweeper  = (*Store)(nil)
-	_ blob.FileBlob = (*file)(nil)
+	_ blob.Store   = (*Store)(nil)
+	_ blob.Sweeper = (*Store)(nil)
 )
 
 // The folders beside the 256 that hold blobs.
@@ -39,7 +39,7 @@ type Store struct {
 	lock    *os.File // keeps tmp from being cleaned up by others
 	next    atomic.Uint64
 	syncer  syncer
-	checked checked
+	checked blobfile.Checked
 
 	// sweep is held for reading while a blob that is there is touched, for writing while one is deleted.
 	sweep sync.RWMutex

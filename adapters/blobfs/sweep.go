@@ -98,7 +98,7 @@ func (s *Store) delete(before time.Time, key blob.Key) error {
 		if !info.ModTime().Before(before) {
 			return nil
 		}
-		s.checked.remove(key)
+		s.checked.Remove(key)
 		err = os.Remove(s.path(key))
 	}
 	if errors.Is(err, fs.ErrNotExist) {

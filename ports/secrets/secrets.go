@@ -1,4 +1,4 @@
-// Package secrets is the port that keeps upstream passwords unreadable at rest.
+// Package secrets is the port that keeps upstream passwords, and the data keys of users, unreadable at rest.
 //
 // Invariants:
 //  1. What Seal returned opens only with the same context bytes and a key that the sealer still has.

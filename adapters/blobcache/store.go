@@ -1,0 +1,107 @@
+package blobcache
+
+import (
+	"bytes"
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"imapped/domain/fault"
+	"imapped/ports/blob"
+)
+
+var (
+	_ blob.Store   = (*Store)(nil)
+	_ blob.Sweeper = (*Store)(nil)
+)
+
+// Behind is the store that holds the blobs.
+type Behind interface {
+	blob.Store
+	blob.Sweeper
+}
+
+// Store is another store, seen through a cache. Several may share a Cache, as those of users whose blobs are sealed under
+// keys of their own do: its files are in the clear, and equal blobs share one.
+type Store struct {
+	cache  *Cache
+	behind Behind
+
+	mu      sync.Mutex // before the cache's and a flight's
+	flights map[blob.Key]*flight
+}
+
+// Over returns the store behind, seen through the cache.
+func (c *Cache) Over(behind Behind) *Store {
+	return &Store{cache: c, behind: behind, flights: map[blob.Key]*flight{}}
+}
+
+// Put implements blob.Store.
+func (s *Store) Put(ctx context.Context, blobs ...[]byte) ([]blob.Key, error) {
+	keys, err := s.behind.Put(ctx, blobs...)
+	if err != nil {
+		return nil, err
+	}
+	for i, b := range blobs {
+		s.cache.add(keys[i], bytes.NewReader(b), int64(len(b)))
+	}
+	return keys, nil
+}
+
+// Open implements blob.Store.
+func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Blob, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fault.As(fault.Canceled, "open a blob", err)
+	}
+	if b := s.cache.open(ctx, key); b != nil {
+		s.cache.hits.Add(1)
+		return b, nil
+	}
+	s.cache.misses.Add(1)
+	return s.fetch(ctx, key)
+}
+
+// Create implements blob.Store.
+func (s *Store) Create(ctx context.Context) (blob.Writer, error) {
+	w, err := s.behind.Create(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &writer{Writer: w, cache: s.cache}, nil
+}
+
+// Keys implements blob.Sweeper.
+func (s *Store) Keys(ctx context.Context) iter.Seq2[blob.Stored, error] { return s.behind.Keys(ctx) }
+
+// Delete implements blob.Sweeper. What other processes have in their caches leaves them in time.
+func (s *Store) Delete(ctx context.Context, before time.Time, keys ...blob.Key) error {
+	err := s.behind.Delete(ctx, before, keys...)
+	for _, key := range keys {
+		s.cache.forget(key)
+	}
+	return err
+}
+
+// writer is a blob that is written to the store behind, and copied into the cache when it is there.
+type writer struct {
+	blob.Writer
+	cache *Cache
+	size  int64
+}
+
+// Write implements io.Writer.
+func (w *writer) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.size += int64(n)
+	return n, err
+}
+
+// Commit implements blob.Writer.
+func (w *writer) Commit(ctx context.Context) (blob.Key, error) {
+	key, err := w.Writer.Commit(ctx)
+	if err == nil {
+		w.cache.add(key, w.Writer, w.size)
+	}
+	return key, err
+}
