@@ -450,7 +450,7 @@ func couldBe(b Box, t Listed) bool {
 }
 
 // bestTarget returns the listed mailbox that b was most probably renamed to, and whether that must be verified: it
-// must when there is anything to lose.
+// must when there is anything to compare.
 func bestTarget(b Box, order []string, fresh map[string]Listed) (best Listed, verify, ok bool) {
 	if strings.EqualFold(b.Raw, inbox) {
 		return Listed{}, false, false // RENAME INBOX moves the messages and leaves INBOX (RFC 9051 section 6.3.6)
@@ -458,7 +458,7 @@ func bestTarget(b Box, order []string, fresh map[string]Listed) (best Listed, ve
 	score := -1
 	for _, raw := range order {
 		t, free := fresh[raw]
-		if !free || !couldBe(b, t) || !b.Uncertain && (b.Messages == 0) != (t.State.Messages == 0) {
+		if !free || !couldBe(b, t) {
 			continue
 		}
 		s := 0
@@ -472,7 +472,7 @@ func bestTarget(b Box, order []string, fresh map[string]Listed) (best Listed, ve
 			best, score, ok = t, s, true
 		}
 	}
-	return best, b.Messages > 0, ok
+	return best, b.Messages > 0 && ok && best.State.Messages > 0, ok
 }
 
 // Rank orders mailboxes by how soon people want them: INBOX, then what is written from, then the rest, then archives,

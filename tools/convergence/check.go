@@ -106,6 +106,17 @@ func (r *rig) cameBack(t *token) {
 	}
 }
 
+// strays says whether a mailbox that was made in this phase was reset and renamed.
+func (r *rig) strays() bool {
+	old := slices.Collect(maps.Values(r.m.startBox))
+	for box := range r.m.resets {
+		if r.m.renamed[box] && !slices.Contains(old, box) {
+			return true
+		}
+	}
+	return false
+}
+
 // twins allows for equal messages in a mailbox whose UIDVALIDITY was reset: when each side removed one, which is which is
 // anybody's guess, and there may be more left than the model thinks. When it was renamed, too, nothing of it is known again.
 func (r *rig) twins(t *token) {
@@ -115,7 +126,7 @@ func (r *rig) twins(t *token) {
 		if home != nil && r.m.resets[home] && i.hi == 0 {
 			removed[home]++
 		}
-		if home != nil && r.m.resets[home] && r.m.renamed[home] && i.origin == fromHere && i.hi > 0 {
+		if home != nil && r.m.resets[home] && r.m.renamed[home] && i.origin == fromHere && i.hi > 0 || home == nil && r.strays() {
 			t.more++ // it may have been put there before nothing told any more that it is that mailbox
 		}
 		if i.hi > 0 || home == nil || !r.m.resets[home] {

@@ -193,6 +193,9 @@ func (r *rig) inboxMoved(s state, name string, was, now map[mailbox.ID]metadata.
 			r.m.unknown(row.tok)
 			continue
 		}
+		if slices.ContainsFunc(moved[i+1:], func(u mailbox.UID) bool { return s.rows[u].tok == row.tok }) {
+			r.m.unknown(row.tok) // the other side may have removed one of them: who knows which
+		}
 		r.gone(s, moved[i])
 		moved = slices.Delete(moved, i, i+1)
 	}
