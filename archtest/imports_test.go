@@ -56,6 +56,7 @@ var edges = []edge{
 // testEdges are allowed to test files, besides edges.
 var testEdges = []edge{
 	{"adapters/*", "ports/*/*test", "every adapter runs its port's contract suite"},
+	{"adapters/redis", "adapters/memory", "its tests run over the in-process adapters that it is made of"},
 	{"app", "adapters/memory", "use cases are tested over real in-process adapters"},
 	{"app", "adapters/sqlite", "use cases are tested over real in-process adapters"},
 	{"imapwire/server", "ports", "the server's tests wire a whole server"},
@@ -73,6 +74,9 @@ var libraries = []library{
 	{"app", "golang.org/x/crypto", "password hashes"},
 	{"app", "golang.org/x/sync", "a weighted semaphore bounds the memory of bodies under way"},
 	{"adapters/blobfs", "golang.org/x/sys", "system calls for grouped fsync that the standard library lacks"},
+	{"adapters/ops", "github.com/prometheus/client_golang/prometheus", "instruments, and the format in which they are read"},
+	{"adapters/redis", "github.com/redis/go-redis/v9", "the Redis protocol"},
+	{"adapters/redis", "github.com/alicebob/miniredis/v2", "tests without a server"},
 	{"adapters/sqlite", "modernc.org/sqlite", "SQLite without cgo"},
 	{"adapters/sqlite", "github.com/pressly/goose/v3", "migrations"},
 	{"adapters/*", "golang.org/x/crypto", "sealing secrets"},
