@@ -59,6 +59,7 @@ var edges = []edge{
 // testEdges are allowed to test files, besides edges.
 var testEdges = []edge{
 	{"adapters/*", "ports/*/*test", "every adapter runs its port's contract suite"},
+	{"adapters/redis", "adapters/memory", "its tests run over the in-process adapters that it is made of"},
 	{"app", "adapters/memory", "use cases are tested over real in-process adapters"},
 	{"app", "adapters/sqlite", "use cases are tested over real in-process adapters"},
 	{"imapwire/server", "ports", "the server's tests wire a whole server"},
@@ -82,6 +83,9 @@ var libraries = []library{
 	{"adapters/s3", "github.com/aws/aws-sdk-go-v2", "the S3 protocol"},
 	{"adapters/s3", "github.com/aws/smithy-go", "and its errors"},
 	{"adapters/s3", "github.com/johannesboyne/gofakes3", "a server for tests, in adapters/s3/s3test only"},
+	{"adapters/ops", "github.com/prometheus/client_golang/prometheus", "instruments, and the format in which they are read"},
+	{"adapters/redis", "github.com/redis/go-redis/v9", "the Redis protocol"},
+	{"adapters/redis", "github.com/alicebob/miniredis/v2", "tests without a server"},
 	{"adapters/sqlite", "modernc.org/sqlite", "SQLite without cgo"},
 	{"adapters/sqlite", "github.com/pressly/goose/v3", "migrations"},
 	{"adapters/*", "golang.org/x/crypto", "sealing secrets"},

@@ -26,6 +26,7 @@ type Conn struct {
 	keepAlive time.Duration
 	drain     time.Duration
 	log       *slog.Logger
+	onCommand func(verb string, took time.Duration, err error) // may be nil
 
 	turn    chan struct{} // holds one token: who has it writes
 	hurry   chan struct{} // tells an Idle that somebody waits for turn
@@ -76,6 +77,8 @@ type op struct {
 	waits    bool              // a continuation request is for it; under Conn.mu
 	whole    bool              // all of it was handed to the wire; under Conn.mu
 	quiet    bool              // it is an IDLE: no answer is owed; under Conn.mu
+	name     string            // the command's, when it is observed; else empty
+	begun    time.Time         // when it is observed
 }
 
 // answer is what a command does with its answer. Its methods run on the reading goroutine with batch.mu held.
@@ -111,6 +114,7 @@ func newConn(d *Dialer, w *wire, h *handshake) *Conn {
 		turn: make(chan struct{}, 1), hurry: make(chan struct{}, 1), waited: make(chan struct{}, 1), closed: make(chan struct{}),
 		ended: make(chan struct{}), newsC: make(chan struct{}, 1), flags: map[string]flag.Set{},
 	}
+	c.onCommand = d.OnCommand
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -127,9 +131,7 @@ func (c *Conn) Server() upstream.Server { return c.server }
 
 // Usage returns what the connection has used.
 func (c *Conn) Usage() upstream.Usage {
-	return upstream.Usage{
-		Commands: c.wire.commands.Load(), Sent: c.wire.sent.Load(), Received: c.wire.received.Load(),
-	}
+	return c.wire.usage()
 }
 
 // TakeNews returns what was said unasked of the selected mailbox.
@@ -139,6 +141,13 @@ func (c *Conn) TakeNews() upstream.Event {
 	ev := c.news
 	c.news = upstream.Event{}
 	return ev
+}
+
+// observe tells onCommand how a command ended.
+func (c *Conn) observe(o *op, err error) {
+	if o.name != "" {
+		c.onCommand(o.name, time.Since(o.begun), err)
+	}
 }
 
 // tell records news. c.mu is held.
@@ -210,7 +219,7 @@ func (c *Conn) Close() error {
 		default:
 			_ = c.wire.nc.SetWriteDeadline(time.Now().Add(time.Second))
 			if _, err := c.wire.nc.Write([]byte("Z LOGOUT\r\n")); err == nil {
-				c.wire.commands.Add(1)
+				c.wire.began()
 			}
 		}
 		<-c.turn

@@ -37,7 +37,12 @@ type Dialer struct {
 	Roots *x509.CertPool
 	// Log gets what servers say that no command asked for (ALERT, BYE); nil: nobody.
 	Log *slog.Logger
+	// OnCommand hears of every command that was answered, or was lost with its connection, but IDLE and those of
+	// connecting: its name, how long since it was given to its connection, and its error. It must not block. nil: nobody
+	// wants to know.
+	OnCommand func(verb string, took time.Duration, err error)
 
+	total   meter // of all connections
 	lines   syntax.BufferPool
 	buffers sync.Pool
 	once    sync.Once
@@ -50,6 +55,9 @@ func (d *Dialer) init() {
 		d.buffers.New = func() any { return new([readBuffer]byte) }
 	})
 }
+
+// Usage returns what all connections together have used.
+func (d *Dialer) Usage() upstream.Usage { return d.total.usage() }
 
 func (d *Dialer) silence() time.Duration { return orDefault(d.Silence, 2*time.Minute) }
 

@@ -99,10 +99,14 @@ func (c *Conn) plainer(done []task) (again []upstream.Command) {
 
 func (c *Conn) newOp(b *batch, t task) *op {
 	c.tags++
-	return &op{
+	o := &op{
 		tag: "A" + strconv.FormatUint(c.tags, 10), batch: b, answer: t.answer, outcome: t.outcome,
 		plus: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	if c.onCommand != nil && t.outcome != nil {
+		o.name, o.begun = t.answer.verb(), time.Now()
+	}
+	return o
 }
 
 // abandon gives up a batch whose caller does not wait any longer: from its return on nothing of the caller's is

@@ -104,7 +104,7 @@ func (h *handshake) offers(name string) bool {
 func (h *handshake) begin(name string) string {
 	h.tags++
 	tag := "H" + strconv.Itoa(h.tags)
-	h.wire.commands.Add(1)
+	h.wire.began()
 	h.writer.Begin(tag, name)
 	return tag
 }

@@ -38,6 +38,7 @@ func (c *Conn) read() {
 			o.answer.finish(nil, err)
 		}
 		o.batch.mu.Unlock()
+		c.observe(o, err)
 		c.complete(o)
 	}
 }
@@ -112,6 +113,7 @@ func (c *Conn) tagged(r *syntax.Response) {
 		o.answer.finish(r, err)
 	}
 	o.batch.mu.Unlock()
+	c.observe(o, err)
 	c.complete(o)
 }
 

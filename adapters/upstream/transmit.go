@@ -88,7 +88,7 @@ func (s *sender) after(o *op) (gone bool, err error) {
 // head encodes a command without its line end, and writes it up to its last literal that has to wait.
 func (s *sender) head(o *op) (refused bool, err error) {
 	w := &s.c.writer
-	s.c.wire.commands.Add(1)
+	s.c.wire.began()
 	s.ops = append(s.ops, o)
 	o.answer.encode(w.Raw(o.tag).SP())
 	for len(w.Splits) > 0 {

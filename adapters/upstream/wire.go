@@ -49,12 +49,26 @@ type wire struct {
 	from, to int               // what big holds
 	full     bool              // the last read filled what it was given: more is there
 
-	commands, sent, received atomic.Int64
+	meter
+	total *meter // of all connections
+}
+
+// meter counts what is used.
+type meter struct{ commands, sent, received atomic.Int64 }
+
+func (m *meter) usage() upstream.Usage {
+	return upstream.Usage{Commands: m.commands.Load(), Sent: m.sent.Load(), Received: m.received.Load()}
+}
+
+// began counts a command.
+func (w *wire) began() {
+	w.commands.Add(1)
+	w.total.commands.Add(1)
 }
 
 // newWire returns a wire that reads from the beginning of a connection, or behind STARTTLS.
 func newWire(nc net.Conn, d *Dialer) *wire {
-	w := &wire{nc: nc, buffers: &d.buffers, silence: d.silence(), stall: d.stall()}
+	w := &wire{nc: nc, total: &d.total, buffers: &d.buffers, silence: d.silence(), stall: d.stall()}
 	w.arm = func() {
 		patience := w.silence
 		if w.rr.InResponse() {
@@ -105,6 +119,7 @@ func (w *wire) receive(p []byte) (int, error) {
 	w.arm()
 	n, err := w.nc.Read(p)
 	w.received.Add(int64(n))
+	w.total.received.Add(int64(n))
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.rr.InResponse() {
 		err = fault.Wrap("read in the middle of a response", upstream.ErrSilent)
 	}
@@ -141,5 +156,6 @@ func (w *wire) write(b []byte) error {
 	_ = w.nc.SetWriteDeadline(time.Now().Add(w.silence))
 	n, err := w.nc.Write(b)
 	w.sent.Add(int64(n))
+	w.total.sent.Add(int64(n))
 	return err
 }

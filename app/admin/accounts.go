@@ -23,7 +23,8 @@ type NewAccount struct {
 }
 
 // AddAccount stores an account with its sealed secret. Nothing is asked of the upstream: TestUpstream does that.
-func (s *Service) AddAccount(ctx context.Context, n NewAccount) (account.Account, error) {
+func (s *Service) AddAccount(ctx context.Context, n NewAccount) (_ account.Account, err error) {
+	defer s.record(ctx, "add account", n.User+" "+n.Email, &err)
 	const op = "add account"
 	u, err := s.user(ctx, op, n.User)
 	if err != nil {
@@ -116,7 +117,8 @@ func (s *Service) Accounts(ctx context.Context, user string) ([]account.Account,
 }
 
 // DeleteAccount removes an account and its mirror. The mail at the upstream stays.
-func (s *Service) DeleteAccount(ctx context.Context, email string) error {
+func (s *Service) DeleteAccount(ctx context.Context, email string) (err error) {
+	defer s.record(ctx, "delete account", email, &err)
 	a, err := s.Account(ctx, email)
 	if err != nil {
 		return err
@@ -125,7 +127,8 @@ func (s *Service) DeleteAccount(ctx context.Context, email string) error {
 }
 
 // SetPaused stops or resumes an account's mirroring; clients go on reading what is there.
-func (s *Service) SetPaused(ctx context.Context, email string, paused bool) (account.Account, error) {
+func (s *Service) SetPaused(ctx context.Context, email string, paused bool) (_ account.Account, err error) {
+	defer s.record(ctx, word(paused, "pause account", "resume account"), email, &err)
 	a, err := s.Account(ctx, email)
 	if err != nil {
 		return a, err
@@ -156,7 +159,8 @@ func (s *Service) Probe(ctx context.Context, t upstream.Target) (upstream.Server
 }
 
 // UpdateUpstream takes over where an account's upstream is and the password there.
-func (s *Service) UpdateUpstream(ctx context.Context, a account.Account, e account.Endpoint, password []byte) (account.Account, error) {
+func (s *Service) UpdateUpstream(ctx context.Context, a account.Account, e account.Endpoint, password []byte) (_ account.Account, err error) {
+	defer s.record(ctx, "update account", a.Email, &err)
 	const op = "update account"
 	if a.Upstream == e {
 		if old, err := s.c.Sealer.Open(a.Secret, a.SecretContext()); err == nil && bytes.Equal(old, password) {
@@ -164,7 +168,6 @@ func (s *Service) UpdateUpstream(ctx context.Context, a account.Account, e accou
 		}
 	}
 	a.Upstream = e
-	var err error
 	if a.Secret, err = s.c.Sealer.Seal(password, a.SecretContext()); err != nil {
 		return a, fault.Wrap(op, err)
 	}
@@ -172,7 +175,8 @@ func (s *Service) UpdateUpstream(ctx context.Context, a account.Account, e accou
 }
 
 // AddLocal stores an account without an upstream: mail comes into it by delivery only.
-func (s *Service) AddLocal(ctx context.Context, u account.User, email string) (account.Account, error) {
+func (s *Service) AddLocal(ctx context.Context, u account.User, email string) (_ account.Account, err error) {
+	defer s.record(ctx, "add local account", email, &err)
 	a, err := s.c.Accounts.CreateAccount(ctx, account.Account{
 		User: u.ID, Display: email, Email: email, Local: true, Created: s.c.Clock.Now(),
 	})

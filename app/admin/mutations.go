@@ -40,6 +40,9 @@ func (m Mutation) What() string {
 	return ""
 }
 
+// subject names the change in the audit log: nothing of a message.
+func (m Mutation) subject() string { return fmt.Sprintf("%s %d %s", m.Account.Email, m.ID, m.Kind) }
+
 func flagsText(m Mutation) string {
 	added, removed := m.Flags()
 	var parts []string
@@ -162,15 +165,17 @@ func named(a account.Account, q metadata.Queued, names map[mailbox.ID]string) Mu
 }
 
 // Retry makes a parked or postponed change due at once.
-func (s *Service) Retry(ctx context.Context, m Mutation) error {
+func (s *Service) Retry(ctx context.Context, m Mutation) (err error) {
+	defer s.record(ctx, "retry mutation", m.subject(), &err)
 	return s.resolve(ctx, "retry mutation", m, true)
 }
 
 // RetryParked does that for everything that is parked in the account, and returns how many there were.
-func (s *Service) RetryParked(ctx context.Context, a account.Account) (int, error) {
+func (s *Service) RetryParked(ctx context.Context, a account.Account) (_ int, err error) {
+	defer s.record(ctx, "retry parked mutations", a.Email, &err)
 	const op = "retry parked mutations"
 	var parked []Mutation
-	err := s.Mutations(ctx, a, func(m Mutation) error {
+	err = s.Mutations(ctx, a, func(m Mutation) error {
 		if m.State == mutation.Parked {
 			parked = append(parked, m)
 		}
@@ -193,7 +198,8 @@ func (s *Service) RetryParked(ctx context.Context, a account.Account) (int, erro
 }
 
 // Discard gives the change up: GivenUp says what becomes of it. fault.Conflict while its outcome is unknown.
-func (s *Service) Discard(ctx context.Context, m Mutation) error {
+func (s *Service) Discard(ctx context.Context, m Mutation) (err error) {
+	defer s.record(ctx, "discard mutation", m.subject(), &err)
 	return s.resolve(ctx, "discard mutation", m, false)
 }
 

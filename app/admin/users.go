@@ -18,7 +18,8 @@ const (
 
 // CreateUser stores a new user with the password. fault.Exists when there is one with the name, fault.Invalid for a
 // name or password that cannot be used.
-func (s *Service) CreateUser(ctx context.Context, name string, password []byte) (account.User, error) {
+func (s *Service) CreateUser(ctx context.Context, name string, password []byte) (_ account.User, err error) {
+	defer s.record(ctx, "create user", name, &err)
 	const op = "create user"
 	if err := checkName(op, name); err != nil {
 		return account.User{}, err
@@ -58,7 +59,8 @@ func (s *Service) Bootstrap(ctx context.Context, name string, password []byte, h
 }
 
 // SetPassword changes a user's password.
-func (s *Service) SetPassword(ctx context.Context, name string, password []byte) error {
+func (s *Service) SetPassword(ctx context.Context, name string, password []byte) (err error) {
+	defer s.record(ctx, "set password", name, &err)
 	const op = "set password"
 	u, err := s.user(ctx, op, name)
 	if err != nil {
@@ -71,7 +73,8 @@ func (s *Service) SetPassword(ctx context.Context, name string, password []byte)
 }
 
 // SetDisabled locks a user out, or lets them in again. Nothing of theirs is removed and mirroring goes on.
-func (s *Service) SetDisabled(ctx context.Context, name string, disabled bool) error {
+func (s *Service) SetDisabled(ctx context.Context, name string, disabled bool) (err error) {
+	defer s.record(ctx, word(disabled, "disable user", "enable user"), name, &err)
 	const op = "disable user"
 	u, err := s.user(ctx, op, name)
 	if err != nil {

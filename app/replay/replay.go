@@ -99,6 +99,7 @@ type Replayer struct {
 
 	mu      sync.Mutex
 	resumed bool
+	backlog Backlog
 
 	// The rest is Run's.
 	line     *line
@@ -116,6 +117,30 @@ func New(p Ports, c Config, h Host, f metadata.Fence) *Replayer {
 		Ports: p, cfg: c.withDefaults(), host: h, fence: f, wake: make(chan struct{}, 1),
 		held: map[mailbox.ID]*holding{}, compared: map[mailbox.ID]time.Time{}, smaller: map[mutation.ID]int{},
 	}
+}
+
+// Backlog is what is in the queue.
+type Backlog struct {
+	Changes int       // parked ones included; no more than were read at a time
+	Oldest  time.Time // when the first of them was made; zero without any
+}
+
+// Backlog returns what was in the queue when it was read last.
+func (r *Replayer) Backlog() Backlog {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.backlog
+}
+
+// setBacklog notes what was read.
+func (r *Replayer) setBacklog(queue []metadata.Queued) {
+	b := Backlog{Changes: len(queue)}
+	if len(queue) > 0 {
+		b.Oldest = queue[0].Created
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.backlog = b
 }
 
 // Wake says that the queue may have changed. It never blocks.

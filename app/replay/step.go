@@ -77,6 +77,7 @@ func (r *Replayer) load(ctx context.Context, d *pass) (*work, error) {
 			return nil, fault.Wrap("read the queue", err)
 		}
 		w.queue = append(w.queue, page...)
+		r.setBacklog(w.queue)
 		if len(w.queue) == 0 {
 			return nil, nil
 		}

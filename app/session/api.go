@@ -15,6 +15,7 @@ type Credentials struct {
 	User     string
 	Password string
 	Remote   string // the client's IP address, for limits and the log
+	Session  string // what the session is called in logs
 }
 
 // Server lets clients in.

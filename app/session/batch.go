@@ -155,6 +155,9 @@ func (b *batch) supply(ctx context.Context, items []item) (n, asked int, err err
 	if b.m.svc.c.Bodies == nil || b.m.local {
 		return n, 0, errNoBody
 	}
+	for range uids {
+		b.m.svc.looked("body", "fetched")
+	}
 	err = b.m.svc.c.Bodies.Fetch(ctx, b.m.account, b.m.mailbox, uids)
 	return n, len(uids), fault.Wrap("get messages from the upstream", err)
 }
@@ -166,6 +169,7 @@ var errNoBody = fault.New(fault.Unavailable, "get message", "its content is not 
 func (m *selected) openBlob(ctx context.Context, uid mailbox.UID, key blob.Key) (Bytes, error) {
 	b, err := m.svc.c.Blobs.Open(ctx, key)
 	if err == nil {
+		m.svc.looked("body", "stored")
 		return b, nil
 	}
 	if !fault.Is(err, fault.Corrupt) && !fault.Is(err, fault.NotFound) {

@@ -195,6 +195,7 @@ func (f *fetcher) open(ctx context.Context) (Bytes, error) {
 	case f.m.svc.c.Bodies == nil || f.m.local:
 		return nil, errNoBody
 	}
+	f.m.svc.looked("body", "streamed")
 	b, err := f.m.svc.c.Bodies.Stream(ctx, f.m.account, f.m.mailbox, it.row.UID)
 	if err != nil {
 		return nil, fault.Wrap("open message", err)

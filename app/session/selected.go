@@ -67,6 +67,8 @@ func (m *selected) begin(ctx context.Context, info mailbox.Info) error {
 		if snap, err = m.entry.refresh(ctx); err != nil {
 			return err
 		}
+	} else {
+		m.svc.looked("snapshot", "current")
 	}
 	from, end := info.RecentFrom, ^mailbox.UID(0)
 	if !m.readOnly {

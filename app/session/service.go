@@ -9,6 +9,7 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/ports/audit"
 	"imapped/ports/blob"
 	"imapped/ports/clock"
 	"imapped/ports/events"
@@ -51,7 +52,13 @@ type Config struct {
 	Watch func(acc account.ID, id mailbox.ID) (stop func())
 	// Changed hears of every commit that put something into an account's mutation queue, so that it goes upstream at
 	// once. It must not block. nil: nobody wants to know.
-	Changed  func(acc account.ID)
+	Changed func(acc account.ID)
+	// Audit gets a record of every login. nil: nobody does.
+	Audit audit.Log
+	// OnLookup hears what became of each look at what is kept here: of cache "snapshot" (of a mailbox) "current", "advanced"
+	// by what came after it, or "loaded" whole; of cache "body" "stored", or "fetched" or "streamed" from the upstream. It must
+	// not block. nil: nobody wants to know.
+	OnLookup func(cache, result string)
 	Clock    clock.Clock
 	Log      *slog.Logger // nil: slog.Default
 	Memory   int64        // octets for snapshots of mailboxes that no session has open; 0: DefaultMemory
@@ -78,20 +85,34 @@ func New(c Config) *Service {
 	if c.Searches == 0 {
 		c.Searches = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	return &Service{
+	s := &Service{
 		c:         c,
 		snapshots: newSnapshots(c.Mailboxes, c.Messages, c.Memory),
 		gate:      newGate(c.Clock, c.Searches),
 	}
+	s.snapshots.looked = s.looked
+	return s
 }
 
 // Login implements Server.
 func (s *Service) Login(ctx context.Context, c Credentials) (Session, error) {
 	user, scope, err := s.c.Auth.Check(ctx, c.User, c.Password, c.Remote)
+	if s.c.Audit != nil {
+		s.c.Audit.Record(ctx, audit.Record{
+			Action: "log in", Actor: audit.Clip(c.User), Subject: user.Name, Remote: c.Remote, Session: c.Session, Outcome: audit.Outcome(err),
+		})
+	}
 	if err != nil {
 		return nil, fault.Wrap("log in", err)
 	}
 	return &login{svc: s, user: user, scope: scope}, nil
+}
+
+// looked tells Config.OnLookup.
+func (s *Service) looked(cache, result string) {
+	if s.c.OnLookup != nil {
+		s.c.OnLookup(cache, result)
+	}
 }
 
 // login is one logged-in client.

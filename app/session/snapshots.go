@@ -18,6 +18,7 @@ type snapshots struct {
 	mailboxes metadata.Mailboxes
 	messages  metadata.Messages
 	budget    int64
+	looked    func(cache, result string) // see Config.OnLookup
 
 	mu      sync.Mutex
 	entries map[entryKey]*entry
@@ -57,7 +58,7 @@ type flight struct {
 
 func newSnapshots(mb metadata.Mailboxes, msg metadata.Messages, budget int64) *snapshots {
 	return &snapshots{
-		mailboxes: mb, messages: msg, budget: budget,
+		mailboxes: mb, messages: msg, budget: budget, looked: func(string, string) {},
 		entries: map[entryKey]*entry{}, unused: list.New(),
 	}
 }
@@ -171,6 +172,7 @@ func (e *entry) read(ctx context.Context) (*mailbox.Snapshot, error) {
 		case err != nil:
 			return nil, fault.Wrap("read mailbox", err)
 		case info.HighestModSeq <= snap.ModSeq():
+			s.looked("snapshot", "current")
 			return snap, nil
 		}
 		since = snap.ModSeq()
@@ -181,8 +183,10 @@ func (e *entry) read(ctx context.Context) (*mailbox.Snapshot, error) {
 	}
 	if snap == nil {
 		snap = mailbox.NewSnapshot(d)
+		s.looked("snapshot", "loaded")
 	} else {
 		snap = snap.Apply(d)
+		s.looked("snapshot", "advanced")
 	}
 	e.snap.Store(snap)
 	s.resized(e, int64(snap.Bytes()), false)

@@ -3,8 +3,11 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"imapped/app/replay"
 	"imapped/domain/account"
 	"imapped/domain/mailbox"
 )
@@ -25,6 +28,32 @@ type MailboxProgress struct {
 	Bytes    int64  // of bodies that came in the present round
 	Pending  int64  // bytes of bodies that are still to come in the present round
 	Error    string // why the mailbox's last pass failed; empty when it did not
+}
+
+// Health is how an account is doing that this process owns.
+type Health struct {
+	ID       account.ID
+	State    account.State
+	LastSync time.Time      // the end of the last complete round; zero: there was none
+	Backlog  replay.Backlog // what waits for the upstream
+}
+
+// Health returns how the accounts are doing that this process owns, from memory.
+func (m *Manager) Health() []Health {
+	m.mu.Lock()
+	runners := slices.Collect(maps.Values(m.runners))
+	m.mu.Unlock()
+	var all []Health
+	for _, r := range runners {
+		r.mu.Lock()
+		o, h := r.owner, Health{ID: r.account.ID, State: r.status.State, LastSync: r.status.LastSync}
+		r.mu.Unlock()
+		if o != nil {
+			h.Backlog = o.replay.Backlog()
+			all = append(all, h)
+		}
+	}
+	return all
 }
 
 // progress implements Manager.Status.

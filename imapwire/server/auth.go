@@ -90,7 +90,7 @@ func (c *conn) login(cmd fsm.Command, user, password []byte) answer {
 	ctx, cancel := context.WithDeadline(c.ctx, c.opened.Add(c.srv.opt.LoginTimeout))
 	defer cancel()
 	s, err := c.srv.opt.Sessions.Login(ctx, session.Credentials{
-		User: string(user), Password: string(password), Remote: c.ip.String(),
+		User: string(user), Password: string(password), Remote: c.ip.String(), Session: c.id,
 	})
 	switch {
 	case fault.Is(err, fault.Denied):

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 // conn is one client's connection. Fields without a note belong to the main goroutine.
 type conn struct {
 	srv    *Server
+	id     string // of the session, in logs
 	log    *slog.Logger
 	ip     netip.Addr
 	mode   Mode
@@ -85,9 +87,9 @@ type hangup struct {
 }
 
 func newConn(ctx context.Context, s *Server, nc net.Conn, ip netip.Addr, mode Mode) *conn {
-	id := s.nextID.Add(1)
+	id := s.name + "-" + strconv.FormatUint(s.nextID.Add(1), 10)
 	c := &conn{
-		srv: s, log: s.opt.Logger.With("session", id, "remote", ip.String()), ip: ip, mode: mode, opened: time.Now(),
+		srv: s, id: id, log: s.opt.Logger.With("session", id, "remote", ip.String()), ip: ip, mode: mode, opened: time.Now(),
 		nc: nc, rd: nc, fr: syntax.NewFramer(syntax.Commands, *s.opt.PreAuth, &s.buffers),
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)

@@ -33,6 +33,8 @@ type fake struct {
 	// failAt, when above 0, makes storing a message fail after so many octets.
 	failAt  int64
 	appends int // Appends that are open
+	// sessions is the ids with which clients logged in.
+	sessions []string
 }
 
 type fakeMessage struct {
@@ -165,6 +167,9 @@ func (f *fake) Login(_ context.Context, c session.Credentials) (session.Session,
 	case c.Password != "secret":
 		return nil, fault.New(fault.Denied, "log in", "wrong name or password")
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sessions = append(f.sessions, c.Session)
 	return &fakeSession{f, c.User}, nil
 }
 

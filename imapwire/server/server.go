@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +36,11 @@ type Server struct {
 	scratch   sync.Pool // of *scratch
 	deflaters *sync.Pool
 
-	nextID  atomic.Uint64
-	running sync.WaitGroup // connections
+	name     string // begins the ids of its sessions: no other server's do, of this node or another
+	nextID   atomic.Uint64
+	accepted atomic.Uint64
+	refused  atomic.Uint64
+	running  sync.WaitGroup // connections
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}
@@ -51,7 +56,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opt: o, caps: caps, deflaters: newDeflaterPool(),
+		opt: o, caps: caps, deflaters: newDeflaterPool(), name: strings.ToLower(rand.Text()[:8]),
 		conns: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}, listeners: map[net.Listener]struct{}{},
 	}
 	s.outputs.New = func() any { b := make([]byte, 0, outputBuffer); return &b }
@@ -116,6 +121,7 @@ func (s *Server) admit(ctx context.Context, nc net.Conn, mode Mode) {
 	full := len(s.conns) >= s.opt.MaxConns || !ip.IsLoopback() && s.perIP[ip] >= s.opt.MaxConnsPerIP
 	if full || s.draining {
 		s.mu.Unlock()
+		s.refused.Add(1)
 		s.turnAway(nc, mode)
 		return
 	}
@@ -124,6 +130,7 @@ func (s *Server) admit(ctx context.Context, nc net.Conn, mode Mode) {
 	s.perIP[ip]++
 	s.running.Add(1)
 	s.mu.Unlock()
+	s.accepted.Add(1)
 	go func() {
 		defer s.running.Done()
 		c.serve()
@@ -134,6 +141,21 @@ func (s *Server) admit(ctx context.Context, nc net.Conn, mode Mode) {
 			delete(s.perIP, ip)
 		}
 	}()
+}
+
+// Load is how busy a server is.
+type Load struct {
+	Open     int    // connections now
+	Accepted uint64 // since the start
+	Refused  uint64 // since the start, because there were too many or the server was shutting down
+}
+
+// Load returns how busy the server is.
+func (s *Server) Load() Load {
+	s.mu.Lock()
+	open := len(s.conns)
+	s.mu.Unlock()
+	return Load{Open: open, Accepted: s.accepted.Load(), Refused: s.refused.Load()}
 }
 
 // turnAway closes a connection that cannot be served; in the clear with a reason. The few octets fit into the socket's
