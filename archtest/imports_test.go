@@ -40,6 +40,7 @@ var edges = []edge{
 	{"adapters/*", "ports", "and implements a port"},
 	{"adapters/upstream", "imapwire/syntax", "the IMAP client parses and encodes with the same machines as the server"},
 	{"adapters/sqlite", "migrations", "the embedded store applies its own schema"},
+	{"adapters/postgres", "migrations", "and so does the store of many nodes"},
 	{"cmd/imapped", "domain", "the binary wires everything"},
 	{"cmd/imapped", "ports", "the binary wires everything"},
 	{"cmd/imapped", "app", "the binary wires everything"},
@@ -56,6 +57,7 @@ var edges = []edge{
 // testEdges are allowed to test files, besides edges.
 var testEdges = []edge{
 	{"adapters/*", "ports/*/*test", "every adapter runs its port's contract suite"},
+	{"adapters/postgres", "adapters/memory", "its bus carries hints between buses of one process each"},
 	{"app", "adapters/memory", "use cases are tested over real in-process adapters"},
 	{"app", "adapters/sqlite", "use cases are tested over real in-process adapters"},
 	{"imapwire/server", "ports", "the server's tests wire a whole server"},
@@ -75,6 +77,8 @@ var libraries = []library{
 	{"adapters/blobfs", "golang.org/x/sys", "system calls for grouped fsync that the standard library lacks"},
 	{"adapters/sqlite", "modernc.org/sqlite", "SQLite without cgo"},
 	{"adapters/sqlite", "github.com/pressly/goose/v3", "migrations"},
+	{"adapters/postgres", "github.com/jackc/pgx/v5", "Postgres' own protocol: batches in one round trip, notifications"},
+	{"adapters/postgres", "github.com/pressly/goose/v3", "migrations"},
 	{"adapters/*", "golang.org/x/crypto", "sealing secrets"},
 	{"cmd/imapped", "github.com/alecthomas/kong", "the command line"},
 	{"cmd/imapped", "golang.org/x/term", "the password prompt"},
