@@ -10,8 +10,11 @@ import (
 	"io/fs"
 )
 
-//go:embed sqlite/*.sql
+//go:embed sqlite/*.sql postgres/*.sql
 var files embed.FS
 
 // SQLite returns the migrations of the SQLite store, in goose's format, at the root of the returned file system.
 func SQLite() (fs.FS, error) { return fs.Sub(files, "sqlite") }
+
+// Postgres returns the migrations of the Postgres store, likewise.
+func Postgres() (fs.FS, error) { return fs.Sub(files, "postgres") }

@@ -42,6 +42,20 @@ func (b *Bus) Publish(h events.Hint) {
 	}
 }
 
+// PublishAll gives every subscription a hint: for when some may have been lost.
+func (b *Bus) PublishAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, subs := range b.topics {
+		for _, s := range subs {
+			select {
+			case s.c <- struct{}{}:
+			default: // it has one already
+			}
+		}
+	}
+}
+
 // Subscribe implements events.Bus.
 func (b *Bus) Subscribe(acc account.ID, id mailbox.ID) events.Subscription {
 	b.mu.Lock()

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"imapped/domain/mailbox"
-	"imapped/domain/message"
 	"imapped/ports/metadata"
 )
 
@@ -150,7 +149,7 @@ func (ch *change) threads(ctx context.Context, msgs []*metadata.NewMessage) ([]m
 	asked := map[mailbox.ObjectID]bool{}
 	var ids []any
 	for _, n := range msgs {
-		for id := range names(&n.Identity) {
+		for id := range n.Identity.Names {
 			if !asked[id] {
 				asked[id] = true
 				ids = append(ids, id[:])
@@ -174,8 +173,8 @@ func (ch *change) threads(ctx context.Context, msgs []*metadata.NewMessage) ([]m
 	threads := make([]mailbox.ObjectID, len(msgs))
 	var added []mailbox.ObjectID
 	for i, n := range msgs {
-		threads[i] = threadOf(&n.Identity, known)
-		for id := range names(&n.Identity) {
+		threads[i] = n.Identity.Thread(known)
+		for id := range n.Identity.Names {
 			if _, ok := known[id]; !ok {
 				known[id] = threads[i]
 				added = append(added, id)
@@ -190,37 +189,4 @@ func (ch *change) threads(ctx context.Context, msgs []*metadata.NewMessage) ([]m
 		args = append(args, int64(ch.acc), id[:], thread[:])
 	}
 	return threads, ch.c.execBatch(ctx, `INSERT INTO threads (account_id, msgid, thread) VALUES `, nil, 3, ``, args)
-}
-
-// names yields the message ids that a message brings: its own, then its references from the nearest to the root.
-func names(id *message.Identity) func(yield func(mailbox.ObjectID) bool) {
-	return func(yield func(mailbox.ObjectID) bool) {
-		if id.MessageID != (mailbox.ObjectID{}) && !yield(id.MessageID) {
-			return
-		}
-		for _, ref := range slices.Backward(id.Refs) {
-			if ref != (mailbox.ObjectID{}) && !yield(ref) {
-				return
-			}
-		}
-	}
-}
-
-// threadOf returns a message's thread: that of the nearest of its names that is known (a reply may have come before
-// what it answers, so its own name counts first), else the root of its references, else itself.
-func threadOf(id *message.Identity, known map[mailbox.ObjectID]mailbox.ObjectID) mailbox.ObjectID {
-	for name := range names(id) {
-		if thread, ok := known[name]; ok {
-			return thread
-		}
-	}
-	for _, ref := range id.Refs {
-		if ref != (mailbox.ObjectID{}) {
-			return ref
-		}
-	}
-	if id.MessageID != (mailbox.ObjectID{}) {
-		return id.MessageID
-	}
-	return id.Email
 }

@@ -35,7 +35,7 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *meta
 	var changed, modified, queued []any
 	var uids []mailbox.UID
 	ops := map[mailbox.UID]flag.Op{}
-	plans := map[flag.Set]flagPlan{} // by what a message has: there are many messages and few sets
+	plans := map[flag.Set]metadata.FlagPlan{} // by what a message has: there are many messages and few sets
 	targets := newGroups[flag.Set]()
 	err := ch.hotRows(ctx, e.UIDs, func(r hot) {
 		if e.Unchanged != nil && r.ModSeq > *e.Unchanged {
@@ -44,20 +44,20 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *meta
 		}
 		p, ok := plans[r.Flags]
 		if !ok {
-			p = planFlags(e, r.Flags)
+			p = e.Plan(r.Flags)
 			plans[r.Flags] = p
 		}
-		if p.changed {
+		if p.Changed {
 			ch.flagged(r.Flags.Sys, -1)
-			ch.flagged(p.flags.Sys, 1)
-			r.Flags, r.ModSeq = p.flags, mailbox.ModSeq(ch.seq())
+			ch.flagged(p.Flags.Sys, 1)
+			r.Flags, r.ModSeq = p.Flags, mailbox.ModSeq(ch.seq())
 			uids = append(uids, r.UID)
 			changed = append(changed, int64(r.UID))
-			targets.add(p.flags, int64(r.UID))
+			targets.add(p.Flags, int64(r.UID))
 		}
-		if p.changed || p.again {
+		if p.Changed || p.Again {
 			queued = append(queued, int64(r.UID))
-			ops[r.UID] = p.op
+			ops[r.UID] = p.Op
 		}
 		done.Rows = append(done.Rows, r.Row)
 	})
@@ -105,31 +105,6 @@ func (ch *change) handOn(ctx context.Context, e metadata.FlagEdit, uids []any) e
 		}
 	}
 	return nil
-}
-
-// flagPlan is what a FlagEdit does to a message.
-type flagPlan struct {
-	flags   flag.Set
-	changed bool
-	again   bool    // nothing changes here, and it is queued all the same
-	op      flag.Op // for the queue
-}
-
-func planFlags(e metadata.FlagEdit, old flag.Set) flagPlan {
-	var op flag.Op
-	if e.Again {
-		return flagPlan{flags: old, again: e.Flags.Minus(old).Empty(), op: flag.Op{Add: e.Flags}}
-	}
-	switch e.Mode {
-	case metadata.AddFlags:
-		op.Add = e.Flags
-	case metadata.RemoveFlags:
-		op.Remove = e.Flags
-	case metadata.ReplaceFlags:
-		op = flag.Op{Add: e.Flags, Remove: old.Minus(e.Flags)}
-	}
-	now := op.Apply(old)
-	return flagPlan{flags: now, changed: !now.Equal(old), op: flag.Replace(old, now)}
 }
 
 // AddMessages implements metadata.Edits.

@@ -15,26 +15,26 @@ import (
 	"imapped/ports/metadata"
 )
 
-// people is the users of a store: ann.
-type people struct{}
+// directory is the users of a store: ann.
+type directory struct{}
 
-func (people) CreateUser(_ context.Context, u account.User) (account.User, error) {
+func (directory) CreateUser(_ context.Context, u account.User) (account.User, error) {
 	if u.Name == "ann" {
 		return u, fault.New(fault.Exists, "create", "there is one")
 	}
 	return u, nil
 }
 
-func (people) User(_ context.Context, name string) (account.User, error) {
+func (directory) User(_ context.Context, name string) (account.User, error) {
 	if name != "ann" {
 		return account.User{}, fault.New(fault.NotFound, "find", "there is none")
 	}
 	return account.User{ID: 1, Name: name}, nil
 }
 
-func (people) Users(context.Context) ([]account.User, error) { return nil, nil }
+func (directory) Users(context.Context) ([]account.User, error) { return nil, nil }
 
-func (people) UpdateUser(context.Context, account.User) error { return nil }
+func (directory) UpdateUser(context.Context, account.User) error { return nil }
 
 // accounts is the accounts of a store: one.
 type accounts struct{}
@@ -68,7 +68,7 @@ func TestActsAreRecorded(t *testing.T) {
 	var r records
 	q := &queues{all: map[account.ID][]metadata.Queued{1: {queued(3, mutation.Flags, mutation.Parked)}}, boxes: map[account.ID][]metadata.Mirrored{}}
 	s := admin.New(admin.Config{
-		Users: people{}, Accounts: accounts{}, Queue: q, Mirror: q, Sealer: sealer{}, Clock: fixedClock{}, Audit: &r, Actor: "root",
+		Users: directory{}, Accounts: accounts{}, Queue: q, Mirror: q, Sealer: sealer{}, Clock: fixedClock{}, Audit: &r, Actor: "root",
 		Hash: func(string) (string, error) { return "$hash", nil },
 	})
 	ctx, secret := t.Context(), []byte("s3cret")

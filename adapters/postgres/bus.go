@@ -1,0 +1,273 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/domain/mailbox"
+	"imapped/ports/events"
+)
+
+var _ events.Bus = (*Bus)(nil)
+
+// Local is the bus within this process. It keeps the subscriptions, and its own hints need no database.
+type Local interface {
+	events.Bus
+	// PublishAll gives every subscription a hint.
+	PublishAll()
+}
+
+// The limits of a Bus.
+const (
+	channel     = "imapped_hints"
+	everything  = "*"                   // a notification that stands for all hints
+	maxPayload  = 7900                  // a notification's length is below 8000 bytes
+	maxPending  = 20_000                // hints that wait to be sent; more become one for everything
+	gather      = 10 * time.Millisecond // between one sending and the next, so that a burst is few notifications
+	listenPause = 100 * time.Millisecond
+	maxPause    = 5 * time.Second
+	probe       = 20 * time.Second // a connection that was silent for so long is tried
+	answer      = 10 * time.Second // how long the server may take to answer
+)
+
+// Bus carries hints between processes by LISTEN and NOTIFY, over one connection of its own, and within this one by a Local.
+// Hints are sent by its own goroutine: Publish waits for nothing. While there is no connection hints reach this process
+// alone, and when there is one again every subscription here gets one, as others may have been missed.
+type Bus struct {
+	Local
+	config *pgx.ConnConfig
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu        sync.Mutex
+	pending   map[topic]struct{} // to be sent
+	all       bool               // everything is
+	connected bool
+	wake      context.CancelFunc // ends the wait for notifications, when there is something to be sent; nil: it is not to be ended
+	listening chan struct{}      // closed when first connected
+}
+
+// topic is what one subscribes to; mailbox 0 is the account's list of mailboxes.
+type topic struct {
+	account account.ID
+	mailbox mailbox.ID
+}
+
+// NewBus starts a bus over the database of the URL. It connects by itself, and again when the connection is lost.
+func NewBus(url string, local Local) (*Bus, error) {
+	config, err := Options{URL: url}.config()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &Bus{
+		Local: local, config: config.ConnConfig, cancel: cancel, ended: make(chan struct{}),
+		pending: map[topic]struct{}{}, listening: make(chan struct{}),
+	}
+	b.config.RuntimeParams["application_name"] = "imapped hints"
+	b.config.RuntimeParams["synchronous_commit"] = "off" // a hint is nothing to wait for the disk for
+	go b.run(ctx)
+	return b, nil
+}
+
+// Close ends the bus and waits for its goroutine. Hints within this process go on.
+func (b *Bus) Close() error {
+	b.cancel()
+	<-b.ended
+	return nil
+}
+
+// Connected waits until the bus has had a connection, or ctx ends: for whoever wants to know that hints of others arrive.
+func (b *Bus) Connected(ctx context.Context) error {
+	select {
+	case <-b.listening:
+		return nil
+	case <-ctx.Done():
+		return fault.As(fault.Canceled, "wait for the bus", ctx.Err())
+	}
+}
+
+// Publish implements events.Bus.
+func (b *Bus) Publish(h events.Hint) {
+	b.Local.Publish(h)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.connected {
+		return // who connects later looks at everything
+	}
+	if len(b.pending) >= maxPending {
+		b.all = true
+		clear(b.pending)
+	}
+	if !b.all {
+		b.pending[topic{h.Account, h.Mailbox}] = struct{}{}
+	}
+	if b.wake != nil {
+		b.wake()
+		b.wake = nil
+	}
+}
+
+// run keeps a connection until ctx ends.
+func (b *Bus) run(ctx context.Context) {
+	defer close(b.ended)
+	pause := listenPause
+	for ctx.Err() == nil {
+		start := time.Now()
+		_ = b.serve(ctx) // why it ended is of no use to anybody: it is tried again
+		if time.Since(start) > maxPause {
+			pause = listenPause
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// serve connects, and receives and sends hints until the connection is lost or ctx ends.
+func (b *Bus) serve(ctx context.Context) error {
+	c, err := b.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		b.mu.Lock()
+		b.connected, b.all, b.wake = false, false, nil
+		clear(b.pending)
+		b.mu.Unlock()
+		wait, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = c.Close(wait)
+	}()
+	b.mu.Lock()
+	b.connected = true
+	b.mu.Unlock()
+	select {
+	case <-b.listening:
+	default:
+		close(b.listening)
+	}
+	b.PublishAll()
+	for {
+		if err := b.send(ctx, c); err != nil {
+			return err
+		}
+		// What comes in between is sent together.
+		if err := b.receive(ctx, c, gather, false); err != nil {
+			return err
+		}
+		if err := b.receive(ctx, c, probe, true); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *Bus) connect(ctx context.Context) (*pgx.Conn, error) {
+	wait, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	c, err := pgx.ConnectConfig(wait, b.config)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Exec(wait, "LISTEN "+channel); err != nil {
+		return nil, errors.Join(err, c.Close(wait))
+	}
+	return c, nil
+}
+
+// receive passes on what arrives in a time. With wakeful it ends when there is something to be sent.
+func (b *Bus) receive(ctx context.Context, c *pgx.Conn, span time.Duration, wakeful bool) error {
+	wait, cancel := context.WithTimeout(ctx, span)
+	defer cancel()
+	if wakeful {
+		b.mu.Lock()
+		if b.all || len(b.pending) > 0 {
+			cancel()
+		} else {
+			b.wake = cancel
+		}
+		b.mu.Unlock()
+		defer func() {
+			b.mu.Lock()
+			b.wake = nil
+			b.mu.Unlock()
+		}()
+	}
+	for {
+		n, err := c.WaitForNotification(wait)
+		switch {
+		case err == nil:
+			if n.PID != c.PgConn().PID() { // what this process sent, it has heard
+				b.hear(n.Payload)
+			}
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case wait.Err() != nil && !c.IsClosed():
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// hear passes on the hints of a notification. What makes no sense is everything: a newer version may have sent it.
+func (b *Bus) hear(payload string) {
+	for word := range strings.FieldsSeq(payload) {
+		acc, box, _ := strings.Cut(word, ":")
+		a, err1 := strconv.ParseInt(acc, 10, 64)
+		m, err2 := strconv.ParseInt(box, 10, 64)
+		if err1 != nil || err2 != nil {
+			b.PublishAll()
+			return
+		}
+		b.Local.Publish(events.Hint{Account: account.ID(a), Mailbox: mailbox.ID(m)})
+	}
+}
+
+// send sends what is to be sent, or else tries whether the connection is well.
+func (b *Bus) send(ctx context.Context, c *pgx.Conn) error {
+	batch := &pgx.Batch{}
+	for _, p := range b.take() {
+		batch.Queue("SELECT pg_notify($1, $2)", channel, p)
+	}
+	wait, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	if batch.Len() == 0 {
+		return c.Ping(wait)
+	}
+	return c.SendBatch(wait, batch).Close()
+}
+
+// take returns what is to be sent, as notifications.
+func (b *Bus) take() (payloads []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all {
+		b.all = false
+		clear(b.pending)
+		return []string{everything}
+	}
+	var p []byte
+	for t := range b.pending {
+		if len(p) > maxPayload-42 { // the longest hint
+			payloads, p = append(payloads, string(p)), p[:0]
+		}
+		p = strconv.AppendInt(p, int64(t.account), 10)
+		p = strconv.AppendInt(append(p, ':'), int64(t.mailbox), 10)
+		p = append(p, ' ')
+	}
+	if clear(b.pending); len(p) > 0 {
+		payloads = append(payloads, string(p))
+	}
+	return payloads
+}

@@ -1,0 +1,19 @@
+package postgres
+
+import (
+	"context"
+
+	"imapped/ports/metadata"
+)
+
+// Hold runs a transaction of an account's owner that has taken its locks, stands still during fn, and then writes.
+func Hold(ctx context.Context, s *Store, f metadata.Fence, fn func()) error {
+	return s.update(ctx, "hold", func(t *tx) error {
+		if err := t.fenced(ctx, f); err != nil {
+			return err
+		}
+		fn()
+		t.later(`UPDATE account_counters SET uidvalidity = uidvalidity + 1 WHERE account_id = $1`, int64(f.Account))
+		return nil
+	})
+}

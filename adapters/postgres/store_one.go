@@ -1,0 +1,57 @@
+package postgres
+
+import (
+	"context"
+
+	"imapped/domain/account"
+	"imapped/domain/fault"
+	"imapped/domain/mailbox"
+	"imapped/ports/metadata"
+)
+
+// What edit_flag says became of a call, and of the message.
+const (
+	notSimple = 0
+	simple    = 1
+	noneSuch  = 2
+
+	missing   = 0
+	refused   = 1
+	different = 3
+)
+
+// editFlag is EditFlags of one message with system flags alone: one round trip, which commits. ok is false where it is not
+// that simple, and nothing was done.
+func (s *Store) editFlag(ctx context.Context, op string, acc account.ID, e *metadata.FlagEdit) (done metadata.FlagsEdited, ok bool, err error) {
+	if e.Again || len(e.UIDs) != 1 || e.UIDs[0].First != e.UIDs[0].Last || e.Flags.KeywordString() != "" {
+		return done, false, nil
+	}
+	var unchanged any
+	if e.Unchanged != nil {
+		unchanged = int64(min(*e.Unchanged, 1<<63-1))
+	}
+	outcome := int64(notSimple)
+	err = s.single(ctx, op, func(r *row) {
+		done = metadata.FlagsEdited{}
+		outcome, done.ModSeq = r.int(), mailbox.ModSeq(r.int())
+		state := r.int()
+		if state == missing {
+			return
+		}
+		m := readRow(r)
+		switch state {
+		case refused:
+			done.Modified = mailbox.SetOf(m.UID)
+			return
+		case different:
+			done.Changed = mailbox.SetOf(m.UID)
+		}
+		done.Rows = []mailbox.Row{m}
+	}, `SELECT outcome, highest, state, uid, modseq, size, date, zone, sys, keywords
+		FROM edit_flag($1, $2, $3, $4, $5, $6, $7)`, int64(acc), int64(e.Mailbox), int64(e.UIDs[0].First),
+		int16(e.Mode), int16(e.Flags.Sys), unchanged, stamp(e.Now))
+	if err == nil && outcome == noneSuch {
+		err = fault.Wrap(op, errNoMailbox)
+	}
+	return done, outcome == simple, err
+}

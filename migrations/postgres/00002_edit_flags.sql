@@ -1,0 +1,111 @@
+-- STORE of one message with system flags alone, the change that clients make most often, in one round trip: what
+-- adapters/postgres does for any STORE, for the cases in which that is simple. The others are left to that.
+
+-- +goose Up
+-- +goose StatementBegin
+CREATE FUNCTION edit_flag(
+    acc       bigint,
+    box       bigint,
+    message   bigint,   -- its UID
+    mode      smallint, -- 0: add, 1: remove, 2: replace
+    flags     smallint, -- system flags, a bit set
+    unchanged bigint,   -- UNCHANGEDSINCE, or null
+    at        bigint,
+    OUT outcome  smallint, -- 0: not simple, nothing was done; 1: done; 2: no such mailbox
+    OUT highest  bigint,   -- the mailbox's mod-sequence now
+    OUT state    smallint, -- of the message: 0: it does not exist, 1: it failed unchanged, 2: as it was, 3: changed
+    OUT uid      bigint,   -- and the rest is the message as it is now
+    OUT modseq   bigint,
+    OUT size     bigint,
+    OUT date     bigint,
+    OUT zone     smallint,
+    OUT sys      smallint,
+    OUT keywords text
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    is_local  boolean;
+    new_id    bigint;
+    hidden    boolean;
+    had       smallint;
+    added     smallint;
+    removed   smallint;
+    into_id   bigint;   -- the message's last change of flags in the queue
+    in_state  text;
+    refused   boolean;
+    copied    bigint;   -- the last copy or move from the message
+    seen_bit    CONSTANT smallint := 8;
+    deleted_bit CONSTANT smallint := 4;
+BEGIN
+    outcome := 1;
+    state := 0;
+    -- The account's lock; what follows sees all that was committed before it was got.
+    SELECT a.local, c.mutation + 1 INTO is_local, new_id
+        FROM account_counters c JOIN accounts a ON a.id = c.account_id WHERE c.account_id = acc FOR UPDATE OF c;
+    IF NOT FOUND THEN
+        outcome := 2;
+        RETURN;
+    END IF;
+    SELECT b.modseq, b.deleting, m.uid, m.modseq, m.size, m.date, m.zone, m.sys, m.keywords
+        INTO highest, hidden, edit_flag.uid, edit_flag.modseq, edit_flag.size, edit_flag.date, edit_flag.zone, had,
+            edit_flag.keywords
+        FROM mailboxes b LEFT JOIN messages m ON m.account_id = acc AND m.mailbox_id = box AND m.uid = message
+        WHERE b.account_id = acc AND b.id = box;
+    IF NOT FOUND OR hidden THEN
+        outcome := 2;
+        RETURN;
+    END IF;
+    IF edit_flag.uid IS NULL THEN
+        RETURN;
+    END IF;
+    edit_flag.sys := had;
+    IF edit_flag.modseq > unchanged THEN
+        state := 1;
+        RETURN;
+    END IF;
+    IF mode = 2 AND edit_flag.keywords <> '' THEN
+        outcome := 0;
+        RETURN;
+    END IF;
+    edit_flag.sys := CASE mode WHEN 0 THEN had | flags WHEN 1 THEN had & ~flags ELSE flags END;
+    state := 2;
+    IF edit_flag.sys = had THEN
+        RETURN;
+    END IF;
+    added := edit_flag.sys & ~had;
+    removed := had & ~edit_flag.sys;
+    IF NOT is_local THEN
+        SELECT max(q.id), bool_or(q.state = 'parked') INTO into_id, refused FROM mutations q
+            WHERE q.account_id = acc AND q.mailbox_id = box AND q.uid = message AND q.kind = 'flags';
+        IF refused THEN
+            outcome := 0;
+            RETURN;
+        END IF;
+        IF into_id IS NOT NULL THEN
+            SELECT max(q.id + 0) INTO copied FROM mutations q
+                WHERE q.account_id = acc AND q.src_mailbox_id = box AND q.src_uid = message AND q.src_uid > 0;
+        END IF;
+        IF into_id IS NULL OR copied > into_id THEN
+            UPDATE account_counters c SET mutation = new_id WHERE c.account_id = acc;
+            INSERT INTO mutations (account_id, id, kind, mailbox_id, uid, add_sys, remove_sys, created)
+                VALUES (acc, new_id, 'flags', box, message, added, removed, at);
+        ELSE
+            UPDATE mutations q SET version = q.version + 1, add_sys = q.add_sys & ~removed | added,
+                remove_sys = q.remove_sys & ~added | removed WHERE q.account_id = acc AND q.id = into_id;
+        END IF;
+    END IF;
+    state := 3;
+    highest := highest + 1;
+    edit_flag.modseq := highest;
+    UPDATE messages m SET sys = edit_flag.sys, modseq = highest
+        WHERE m.account_id = acc AND m.mailbox_id = box AND m.uid = message;
+    UPDATE mailboxes b SET modseq = highest,
+        unseen = b.unseen + (had & seen_bit) / seen_bit - (edit_flag.sys & seen_bit) / seen_bit,
+        deleted = b.deleted + (edit_flag.sys & deleted_bit) / deleted_bit - (had & deleted_bit) / deleted_bit
+        WHERE b.account_id = acc AND b.id = box;
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP FUNCTION edit_flag;
