@@ -188,12 +188,12 @@ func (w *work) confirm(ctx context.Context, id mailbox.ID, items []int, intent m
 	if len(items) == 0 {
 		return nil
 	}
-	found, err := w.examine(ctx, id, items, intent, others)
+	found, bind, err := w.examine(ctx, id, items, intent, others)
 	if err != nil {
 		return err
 	}
 	for _, i := range items {
-		w.placed(i, found[i], false)
+		w.placed(i, bound(found[i], bind), false)
 		w.uploaded(i, w.queue[i].Row.Flags)
 	}
 	return nil
@@ -278,13 +278,14 @@ func (w *work) copies(ctx context.Context, j job) error {
 		}
 	}
 	// A refused command may have done a part (RFC 6851 section 4.4).
+	foreign := map[int]bool{}
 	if len(unknown) > 0 && !fault.Is(cmd.Err, fault.NotFound) {
-		more, err := w.examine(ctx, to, unknown, intent, found)
+		more, bind, err := w.examine(ctx, to, unknown, intent, found)
 		if err != nil {
 			return err
 		}
 		for i, uid := range more {
-			found[i] = uid
+			found[i], foreign[i] = uid, !bind
 		}
 	}
 	var done, left, missed []int
@@ -309,7 +310,7 @@ func (w *work) copies(ctx context.Context, j job) error {
 		w.refused(left, cmd.Err)
 	}
 	for _, i := range done {
-		w.placed(i, found[i], move && (!cmd.Move || cmd.Err != nil))
+		w.placed(i, bound(found[i], !foreign[i]), move && (!cmd.Move || cmd.Err != nil))
 	}
 	return nil
 }

@@ -145,7 +145,8 @@ func (w *work) resolvePlacements(ctx context.Context, id mailbox.ID, items []int
 		}
 		slices.SortFunc(intents, func(a, b mutation.Intent) int { return cmp.Compare(b.UIDNext, a.UIDNext) })
 		for _, intent := range intents {
-			more, err := w.examine(ctx, id, groups[intent], intent, found)
+			more, same, err := w.examine(ctx, id, groups[intent], intent, found)
+			bind = bind && same
 			if isRefusal(err) {
 				w.hold(id)
 				return nil
@@ -185,15 +186,20 @@ func bound(uid uint32, bind bool) uint32 {
 }
 
 // examine looks for the results of placements into a mailbox among what it has from the intent's UIDNext on and is not
-// known here, nor another placement's result, and returns their upstream UIDs.
-func (w *work) examine(ctx context.Context, id mailbox.ID, items []int, intent mutation.Intent, others map[int]uint32) (map[int]uint32, error) {
+// known here, nor another placement's result, and returns their upstream UIDs, and whether these are of the incarnation that
+// the mirror knows.
+func (w *work) examine(
+	ctx context.Context, id mailbox.ID, items []int, intent mutation.Intent, others map[int]uint32,
+) (out map[int]uint32, bind bool, err error) {
 	if w.line != nil {
 		w.line.selected = nil // it may not have seen yet what other commands made
 	}
 	sel, err := w.selectBox(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	known := w.boxes[id].Upstream.UIDValidity
+	bind = known == sel.UIDValidity || known == 0
 	from := max(intent.UIDNext, 1)
 	if sel.UIDValidity != intent.UIDValidity {
 		from = 1
@@ -214,10 +220,10 @@ func (w *work) examine(ctx context.Context, id mailbox.ID, items []int, intent m
 	}
 	if sel.Messages > 0 || sel.UIDNext == 0 {
 		if err := w.line.Do(ctx, fetch); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if fetch.Err != nil {
-			return nil, fetch.Err
+			return nil, false, fetch.Err
 		}
 	}
 	for _, uid := range others {
@@ -225,7 +231,7 @@ func (w *work) examine(ctx context.Context, id mailbox.ID, items []int, intent m
 	}
 	candidates, err := w.strangers(ctx, id, sel.UIDValidity, seen)
 	if err != nil || len(candidates) == 0 {
-		return nil, err
+		return nil, bind, err
 	}
 	wanted := make([]mutation.Likeness, len(items))
 	for k, i := range items {
@@ -235,18 +241,18 @@ func (w *work) examine(ctx context.Context, id mailbox.ID, items []int, intent m
 	if slices.Contains(found, 0) { // perhaps the upstream changed the date, or the size
 		for k, i := range items {
 			if wanted[k], err = w.likeness(ctx, &w.queue[i]); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
 		found = mutation.Match(wanted, candidates)
 	}
-	out := map[int]uint32{}
+	out = map[int]uint32{}
 	for k, i := range items {
 		if found[k] != 0 {
 			out[i] = found[k]
 		}
 	}
-	return out, nil
+	return out, bind, nil
 }
 
 // strangers returns those of the messages that are nobody's here. Where the mailbox's UIDs are not those that are known

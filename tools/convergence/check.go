@@ -118,7 +118,8 @@ func (r *rig) strays() bool {
 }
 
 // twins allows for equal messages in a mailbox whose UIDVALIDITY was reset: when each side removed one, which is which is
-// anybody's guess, and there may be more left than the model thinks. When it was renamed, too, nothing of it is known again.
+// anybody's guess, and there may be more left than the model thinks; so when one was removed and one put there: what is found
+// may be taken for the one that is known, and the other is put there again. When it was renamed, too, nothing of it is known again.
 func (r *rig) twins(t *token) {
 	removed := map[*upstreamsim.Box]int{}
 	for _, i := range t.insts {
@@ -140,7 +141,10 @@ func (r *rig) twins(t *token) {
 		}
 	}
 	for box, n := range removed {
-		if !r.m.renamed[box] {
+		placed := slices.ContainsFunc(t.insts, func(i *inst) bool {
+			return i.origin == fromHere && i.hi > 0 && r.m.homeOf(i) == box
+		})
+		if !r.m.renamed[box] && !placed {
 			n--
 		}
 		t.more += n

@@ -24,7 +24,6 @@ type life struct {
 	active   chan struct{} // closed and replaced after each call
 	conns    []io.Closer   // to the upstream
 	underway int           // calls of Do that have not returned
-	stale    bool          // it was paused between the store's word that it may send something and the sending
 }
 
 // lane is how a part of the process calls: what clients do is free of pauses, as if it had come just before.
@@ -72,12 +71,6 @@ func (l *life) isPaused() bool {
 	return l.gate != nil
 }
 
-func (l *life) isStale() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stale
-}
-
 // resume ends a pause.
 func (l *life) resume() {
 	l.mu.Lock()
@@ -109,7 +102,7 @@ func (l *life) hangUp() {
 // depart is pass for commands that are sent now; they are under way until landed is called.
 func (l lane) depart() error {
 	for {
-		if err := l.pass(true); err != nil {
+		if err := l.pass(); err != nil {
 			return err
 		}
 		l.mu.Lock()
@@ -184,7 +177,7 @@ func (l lane) enter(call string, writes bool) error {
 		l.hits(call, false)
 	}
 	l.mu.Unlock()
-	return l.pass(false)
+	return l.pass()
 }
 
 // exit comes after it. Its error means that nobody hears of it.
@@ -196,11 +189,11 @@ func (l lane) exit(call string, writes bool) error {
 	close(l.active)
 	l.active = make(chan struct{})
 	l.mu.Unlock()
-	return l.pass(true)
+	return l.pass()
 }
 
-// pass waits until the process is not paused; sending says that what was allowed before is about to be sent.
-func (l lane) pass(sending bool) error {
+// pass waits until the process is not paused.
+func (l lane) pass() error {
 	for {
 		l.mu.Lock()
 		gate, dead := l.gate, l.dead
@@ -210,11 +203,6 @@ func (l lane) pass(sending bool) error {
 			return errDead
 		case gate == nil || l.free:
 			return nil
-		}
-		if sending {
-			l.mu.Lock()
-			l.stale = true
-			l.mu.Unlock()
 		}
 		select {
 		case <-gate:

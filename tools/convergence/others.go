@@ -135,14 +135,14 @@ type dialer struct {
 }
 
 func (d dialer) Dial(ctx context.Context, t upstream.Target) (upstream.Conn, error) {
-	if err := d.pass(false); err != nil {
+	if err := d.pass(); err != nil {
 		return nil, &upstream.StepError{Step: upstream.StepTCP, Err: err}
 	}
 	c, err := d.to.Dial(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.pass(false); err != nil {
+	if err := d.pass(); err != nil {
 		_ = c.Close()
 		return nil, &upstream.StepError{Step: upstream.StepTCP, Err: err}
 	}
@@ -162,7 +162,7 @@ func (w wire) Do(ctx context.Context, cmds ...upstream.Command) error {
 		err = w.Conn.Do(ctx, cmds...)
 		w.life.landed()
 		if err == nil {
-			err = w.life.pass(false)
+			err = w.life.pass()
 		}
 	}
 	if w.life.isDead() {
@@ -176,7 +176,7 @@ func (w wire) Do(ctx context.Context, cmds ...upstream.Command) error {
 }
 
 func (w wire) Idle(ctx context.Context, fn func(upstream.Event) bool) error {
-	if err := w.life.pass(false); err != nil {
+	if err := w.life.pass(); err != nil {
 		return err
 	}
 	return w.Conn.Idle(ctx, fn)

@@ -275,14 +275,12 @@ func (r *rig) alive() (err error) {
 	return nil
 }
 
-// wake lets a paused process go on. Where it was about to send something, its connections are lost by then: no fence can
-// keep back what is on its way to the upstream.
+// wake lets a paused process go on. Its connections are lost by then: another process has its lease, and no server keeps them
+// for so long.
 func (r *rig) wake() {
 	if r.old != nil {
 		r.trace("process %s goes on", r.old.owner)
-		if r.old.isStale() {
-			r.old.hangUp()
-		}
+		r.old.hangUp()
 		r.old.resume()
 	}
 }
