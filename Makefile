@@ -121,6 +121,28 @@ fuzz: ## every fuzz target for FUZZTIME (10m)
 images: ## build the images of the e2e suite
 	tools/provision/provision.sh images
 
+# What compose.yaml runs; COMPOSE_FLAGS are more of Compose's: -f another.yaml.
+COMPOSE_FLAGS ?=
+COMPOSE := tools/provision/provision.sh compose -p imapped -f compose.yaml $(COMPOSE_FLAGS)
+
+.PHONY: image
+image: ## build the image imapped
+	tools/provision/provision.sh bases
+	DOCKER_BUILDKIT=0 docker build --build-arg VERSION=$(VERSION) -t imapped .
+
+.PHONY: up
+up: images image ## build and start imapped with Postgres, Redis and an S3 store; IMAP on 127.0.0.1:1143 (IMAP_PORT)
+	$(COMPOSE) up -d
+
+.PHONY: up-test
+up-test: up ## the same, with a Dovecot beside it; then read and write mail through it
+	$(COMPOSE) --profile upstream up -d
+	tools/smoke/smoke.sh -p imapped -f compose.yaml $(COMPOSE_FLAGS) --profile upstream
+
+.PHONY: down
+down: ## end what "up" started; "make down VOLUMES=1" deletes its data too
+	$(COMPOSE) --profile upstream down --remove-orphans $(if $(VOLUMES),--volumes)
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin dist

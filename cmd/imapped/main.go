@@ -33,6 +33,7 @@ type cli struct {
 	RunMigrations runMigrationsCmd `cmd:"" group:"Server" help:"Bring the database of a data directory up to date."`
 	Config        configCmd        `cmd:"" group:"Server" help:"Show the configuration, and check it."`
 	RotateKey     rotateKeyCmd     `cmd:"" group:"Server" help:"Seal the upstream passwords under a new master key."`
+	Healthcheck   healthcheckCmd   `cmd:"" group:"Server" help:"Ask the server of this machine whether it is alive; the exit status is 3 when it is not."`
 	Version       versionCmd       `cmd:"" group:"Server" help:"Print the version."`
 
 	CreateUser  createUserCmd  `cmd:"" group:"Users" help:"Create somebody who may log in."`

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Provides what the e2e suite needs on a Debian machine: a Docker engine, a Debian base image, the images under
-# e2e/images. Every step looks first and does nothing when its result is already there.
+# Provides what the e2e suite and compose.yaml need on a Debian machine: a Docker engine, the base images, the images
+# under e2e/images. Every step looks first and does nothing when its result is already there.
 #
 #   provision.sh engine            install and start an engine where none answers
+#   provision.sh bases             make the base images exist: pulled, else made on this machine
 #   provision.sh images            build the images that are missing or older than their files
+#   provision.sh compose ARGS...   run Docker Compose, the plugin or Debian's docker-compose, which is installed if need be
 #   provision.sh run COMMAND...    both, then the command; an engine that it started is stopped again at the end
 #   provision.sh stop              stop the engine that "engine" started
 #   provision.sh packages NAME...  install the Debian packages that are missing
@@ -15,6 +17,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 base=debian:bookworm-slim
 release=bookworm
+golang=golang:1.26-$release
 state=${IMAPPED_PROVISION_STATE:-/run/imapped-provision}
 
 say() { printf 'provision: %s\n' "$*" >&2; }
@@ -117,10 +120,54 @@ base_image() {
     return $rc
 }
 
+# go_image makes $golang exist: pulled where a registry answers, else $base with this machine's Go and the certificates
+# that this machine trusts, so that modules can be had from inside as they can from outside. It only builds; no file of
+# it but what Go built goes into another image.
+go_image() {
+    docker image inspect "$golang" >/dev/null 2>&1 && return 0
+    say "pulling $golang"
+    timeout 300 docker pull -q "$golang" </dev/null >&2 && return 0
+    if ! command -v go >/dev/null; then
+        say "$golang cannot be pulled, and there is no Go here to make it of"
+        return 1
+    fi
+    say "$golang cannot be pulled: making it of $base and $(go env GOVERSION)"
+    base_image
+    local dir goroot rc=0
+    goroot=$(go env GOROOT)
+    dir=$(mktemp -d)
+    cat >"$dir/Dockerfile" <<EOF
+FROM $base
+RUN apt-get update \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates \\
+ && rm -rf /var/lib/apt/lists/*
+COPY go /usr/local/go
+COPY trusted.crt /etc/ssl/certs/ca-certificates.crt
+ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPATH=/go GOTOOLCHAIN=local
+EOF
+    cp /etc/ssl/certs/ca-certificates.crt "$dir/trusted.crt"
+    tar -ch -C "$dir" Dockerfile trusted.crt -C "$(dirname "$goroot")" --transform "s,^$(basename "$goroot"),go," "$(basename "$goroot")" |
+        DOCKER_BUILDKIT=0 docker build -t "$golang" - >"$dir/log" 2>&1 || rc=$?
+    ((rc == 0)) || tail -n 20 "$dir/log" >&2
+    rm -rf "$dir"
+    return $rc
+}
+
+# compose runs Docker Compose with the classic builder: Debian's engine has no other.
+compose() {
+    local tool=(docker compose)
+    if ! "${tool[@]}" version >/dev/null 2>&1; then
+        tool=(docker-compose)
+        command -v docker-compose >/dev/null || packages docker-compose
+    fi
+    DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} "${tool[@]}" "$@"
+}
+
 # images builds imapped-e2e/NAME for every folder of e2e/images; the label is a hash of the folder, and a build with
 # the same hash is kept.
 images() {
     base_image
+    go_image
     local dir name hash have log
     for dir in "$root"/e2e/images/*/; do
         name=imapped-e2e/$(basename "$dir")
@@ -171,7 +218,12 @@ run() {
 
 case ${1:-} in
 engine) engine ;;
+bases) engine && base_image && go_image ;;
 images) engine && images ;;
+compose)
+    shift
+    compose "$@"
+    ;;
 stop) stop ;;
 packages)
     shift
@@ -182,7 +234,7 @@ run)
     run "$@"
     ;;
 *)
-    say "usage: provision.sh engine | images | stop | packages NAME... | run COMMAND..."
+    say "usage: provision.sh engine | bases | images | compose ARGS... | stop | packages NAME... | run COMMAND..."
     exit 64
     ;;
 esac
