@@ -89,7 +89,7 @@ func (r *rig) takenAlong(box mailbox.ID, i *inst) {
 	}
 }
 
-// cameBack allows for the source of a move that was refused for good, and whose message was copied and moved on meanwhile: what
+// cameBack allows for the source of a move that was refused for good, and whose message was copied, or moved on, meanwhile: what
 // was made from it is uploaded, and it stays where it was.
 func (r *rig) cameBack(t *token) {
 	passed, made := 0, 0
@@ -101,7 +101,7 @@ func (r *rig) cameBack(t *token) {
 			made++
 		}
 	}
-	if r.m.refusals > 0 && made > 1 {
+	if r.m.refusals > 0 && made > 0 {
 		t.more += passed
 	}
 }
