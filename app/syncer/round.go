@@ -445,7 +445,10 @@ func (o *owner) remove(ctx context.Context, l *link, missing mirror.Missing, loc
 		return nil, err
 	}
 	for i, id := range candidates {
-		if asked[i].Absent() {
+		// The name may answer for another mailbox here, which has it now.
+		if asked[i].Absent() || slices.ContainsFunc(local, func(b mirror.Box) bool {
+			return b.Raw == asked[i].Name && !slices.Contains(candidates, b.ID)
+		}) {
 			gone = append(gone, id)
 		} else {
 			o.log.Warn("the upstream does not list a mailbox that it still has", "mailbox", int64(id), "status", errorText(asked[i].Err))

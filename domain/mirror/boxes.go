@@ -184,7 +184,7 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 			continue
 		}
 		switch listed := l.Find(b.Raw); {
-		case listed == nil, displaced(b, *listed) && hasTwin(b, l):
+		case listed == nil, displaced(b, *listed) && hasTwin(b, l), !holds(b, *listed, local):
 			lost = append(lost, b)
 		case !strings.EqualFold(b.Raw, inbox) && isAnothers(b, *listed, local, l):
 			p.Evicted = append(p.Evicted, b)
@@ -213,7 +213,7 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 	for _, b := range lost {
 		if t, verify, ok := bestTarget(b, order, fresh); ok {
 			p.Rename = append(p.Rename, Rename{
-				Box: b, Target: Target{Listed: t}, State: *t.State, Verify: verify, Displaced: l.Find(b.Raw) != nil,
+				Box: b, Target: Target{Listed: t}, State: *t.State, Verify: verify, Displaced: l.Find(b.Raw) != nil && !matched[b.Raw],
 			})
 			delete(fresh, t.Raw)
 			continue
@@ -249,7 +249,9 @@ func PlanBoxes(local []Box, l Listing) BoxPlan {
 			names[b.Name] = true
 		}
 	}
-	p.settleNames(local, l, matched, names)
+	p.settleNames(slices.DeleteFunc(slices.Clone(local), func(b Box) bool {
+		return slices.ContainsFunc(lost, func(o Box) bool { return o.ID == b.ID })
+	}), l, matched, names)
 	for i := range p.Rename {
 		r := &p.Rename[i]
 		switch {
@@ -408,71 +410,6 @@ func free(name string, taken map[string]bool) string {
 			return v
 		}
 	}
-}
-
-// displaced says whether the name now holds another mailbox than the one mirrored under it.
-func displaced(b Box, t Listed) bool {
-	return b.UIDValidity != 0 && t.State != nil && t.State.UIDValidity != 0 && t.State.UIDValidity != b.UIDValidity
-}
-
-// isAnothers says whether what the listing has under the mailbox's name may be another mailbox of those here, which is not
-// where it was any more.
-func isAnothers(b Box, t Listed, local []Box, l Listing) bool {
-	if t.State == nil || t.State.UIDValidity == b.UIDValidity {
-		return false
-	}
-	return slices.ContainsFunc(local, func(o Box) bool {
-		if o.ID == b.ID || o.Raw == "" || o.Raw == b.Raw || !couldBe(o, t) {
-			return false
-		}
-		at := l.Find(o.Raw)
-		return at == nil || displaced(o, *at)
-	})
-}
-
-// hasTwin says whether the listing has, under another name, a mailbox that may be the one mirrored as b.
-func hasTwin(b Box, l Listing) bool {
-	for _, t := range l.boxes {
-		if t.Raw != b.Raw && couldBe(b, t) {
-			return true
-		}
-	}
-	return false
-}
-
-// couldBe says whether the listed mailbox may be b under a new name.
-func couldBe(b Box, t Listed) bool {
-	s := t.State
-	if s == nil || b.UIDValidity == 0 || s.UIDValidity != b.UIDValidity || t.Attrs&mailbox.NoSelect != 0 {
-		return false
-	}
-	return s.UIDNext == 0 || s.UIDNext >= b.UIDNext
-}
-
-// bestTarget returns the listed mailbox that b was most probably renamed to, and whether that must be verified: it
-// must when there is anything to compare.
-func bestTarget(b Box, order []string, fresh map[string]Listed) (best Listed, verify, ok bool) {
-	if strings.EqualFold(b.Raw, inbox) {
-		return Listed{}, false, false // RENAME INBOX moves the messages and leaves INBOX (RFC 9051 section 6.3.6)
-	}
-	score := -1
-	for _, raw := range order {
-		t, free := fresh[raw]
-		if !free || !couldBe(b, t) {
-			continue
-		}
-		s := 0
-		if t.State.UIDNext == b.UIDNext {
-			s += 2
-		}
-		if t.State.Messages == b.Checkpoint.Messages {
-			s++
-		}
-		if s > score {
-			best, score, ok = t, s, true
-		}
-	}
-	return best, b.Messages > 0 && ok && best.State.Messages > 0, ok
 }
 
 // Rank orders mailboxes by how soon people want them: INBOX, then what is written from, then the rest, then archives,

@@ -42,6 +42,34 @@ func show(p BoxPlan) string {
 	return strings.Join(out, "; ")
 }
 
+// TestTwoOfOneName tells which of two mailboxes is the one that the upstream has under the name of both.
+func TestTwoOfOneName(t *testing.T) {
+	other := func(validity, next, messages uint32) Box {
+		b := here(4, "Other=~2", validity, next, messages)
+		b.Raw = "Other"
+		return b
+	}
+	inbox := listed("INBOX", 1, 5, 4)
+	for _, tc := range []struct {
+		name  string
+		local []Box
+		there []Listed
+		want  string
+	}{
+		{"never looked into", []Box{here(2, "Other", 7, 5, 4), other(0, 0, 0)}, []Listed{listed("Other", 7, 5, 4)}, "missing 4"},
+		{"taken for the other", []Box{here(2, "Other", 7, 5, 4), other(7, 5, 4)}, []Listed{listed("Other", 7, 5, 4)}, "missing 4"},
+		{"in any order", []Box{other(7, 5, 4), here(2, "Other", 7, 5, 4)}, []Listed{listed("Other", 7, 5, 4)}, "missing 4"},
+		{"which was renamed", []Box{here(2, "Other", 7, 5, 4), other(9, 1, 0)}, []Listed{listed("Other", 7, 5, 4), listed("n3", 9, 1, 0)}, "rename 4 to n3 verify=false displaced=false"},
+		{"the older one is gone", []Box{here(2, "Other", 7, 5, 4), other(9, 1, 0)}, []Listed{listed("Other", 9, 1, 0)}, "missing 2"},
+		{"nothing is told", []Box{here(2, "Other", 7, 5, 4), other(9, 1, 0)}, []Listed{{Raw: "Other", Delimiter: '/'}}, "missing 4"},
+	} {
+		l, _ := NewListing(true, false, append(tc.there, inbox))
+		if got := show(PlanBoxes(append(tc.local, here(1, "INBOX", 1, 5, 4)), l)); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
 // TestSettleNames gives mailboxes the names that the upstream has for them, also where each has another's.
 func TestSettleNames(t *testing.T) {
 	box := func(id mailbox.ID, name, raw string, renaming bool) Box {

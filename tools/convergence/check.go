@@ -280,7 +280,11 @@ func (r *rig) checkToken(f *found, t *token) error {
 		}
 		alike[r.m.homeOf(i)]++
 	}
+	old := slices.Collect(maps.Values(r.m.startBox))
 	for box, n := range alike {
+		if box != nil && alike[nil] > 0 && !slices.Contains(old, box) { // perhaps the one that our side made
+			return nil
+		}
 		if n > 1 || len(r.m.resets) > 0 && (box == nil || r.m.resets[box]) && len(t.insts) > 1 {
 			return nil // which is which cannot be told
 		}

@@ -21,10 +21,11 @@ func number(t *testing.T, name string, or uint64) uint64 {
 	return n
 }
 
-// tolerated is how many histories of a run may fail. None should: 10,000 in a row did not when this was written. But what is
-// left may come once in more than that, while what breaks a rule comes once in three to sixty (doc.go): one is told of, to be
-// looked into by its seed, and two fail the run.
-const tolerated = 1
+// tolerated is how many histories of a run may fail. None should: 10,000 in a row did not when this was written. But how threads
+// are interleaved is another on every machine, and what is left, mostly what the model has not thought of, comes once or twice in
+// a thousand there; what breaks a rule comes once in three to sixty (doc.go), 25 times and more in a run. These are told of, to be
+// looked into by their seeds; more fail the run.
+const tolerated = 4
 
 // TestConvergence plays histories with fresh seeds. IMAPPED_SEED replays from one, IMAPPED_HISTORIES says how many.
 func TestConvergence(t *testing.T) {

@@ -317,6 +317,9 @@ func (r *rig) copy(c *client, s state, uids mailbox.Set, to mailbox.Info, move b
 	if len(done.Source) != len(done.Target) {
 		return fmt.Errorf("COPYUID has %d and %d messages", len(done.Source), len(done.Target))
 	}
+	if target.id, err = r.told(to, done.UIDValidity); err != nil {
+		return err
+	}
 	now, err := r.rows(target.id)
 	if err != nil {
 		return err
@@ -347,6 +350,22 @@ func (r *rig) copy(c *client, s state, uids mailbox.Set, to mailbox.Info, move b
 		}
 	}
 	return nil
+}
+
+// told returns the mailbox that a client was told of by its UIDVALIDITY (0: it was not): another may have got the name since it
+// was looked at.
+func (r *rig) told(to mailbox.Info, validity uint32) (mailbox.ID, error) {
+	if validity == 0 || validity == to.UIDValidity {
+		return to.ID, nil
+	}
+	boxes, err := r.mirrored()
+	for id, m := range boxes {
+		if m.UIDValidity == validity {
+			return id, err
+		}
+	}
+	r.m.maimed = true // it is gone again
+	return to.ID, err
 }
 
 // copied finds out what a COPY or MOVE did whose process died.

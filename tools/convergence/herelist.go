@@ -63,9 +63,13 @@ func (r *rig) append(c *client, op Op, to mailbox.Info, replaced mailbox.UID) er
 	} else if len(done.UIDs) != len(tokens) {
 		return fmt.Errorf("APPENDUID has %d of %d messages", len(done.UIDs), len(tokens))
 	}
+	box, err := r.told(to, done.UIDValidity)
+	if err != nil {
+		return err
+	}
 	for n, uid := range done.UIDs {
 		r.trace("message %d (replacing %d) in mailbox %d %q: UID %d, %d octets", tokens[n].n, replaced, to.ID, to.Name, uid, len(tokens[n].raw))
-		k := key{to.ID, uid}
+		k := key{box, uid}
 		if err := r.past.named(r, k, tokens[n]); err != nil {
 			return err
 		}
