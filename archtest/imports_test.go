@@ -54,6 +54,7 @@ var edges = []edge{
 	{"tools/convergence", "app", "it runs the syncer, replay and sessions themselves"},
 	{"tools/convergence", "adapters/memory", "over the event bus of a process"},
 	{"tools/convergence", "adapters/sqlite", "and the real store"},
+	{"tools/convergence", "adapters/postgres", "or the one of many nodes"},
 	{"tools/convergence", "adapters/upstream", "and, where the upstream is a real server, the real client"},
 }
 

@@ -14,11 +14,21 @@ const infoColumns = `m.id, m.account_id, m.name, m.attrs, m.subscribed, m.uidval
 
 const selectInfo = `SELECT ` + infoColumns + ` FROM mailboxes m `
 
-const selectMirrored = `SELECT ` + infoColumns + `, m.bodies, m.bound, m.deleting,
+// withRenames begins a statement that asks isRenaming: what a client renamed in account $1, and the upstream is yet to be told
+// of. It is read once, however many mailboxes there are.
+const withRenames = `WITH renames AS MATERIALIZED (
+	SELECT q.mailbox_id, q.to_name FROM mutations q WHERE q.account_id = $1 AND q.kind = 'rename') `
+
+// isRenaming says whether a client gave mailbox m its name, and the upstream is yet to be told.
+const isRenaming = `EXISTS (SELECT 1 FROM renames q WHERE q.mailbox_id = m.id OR q.to_name = m.name
+		OR substr(m.name, 1, length(q.to_name) + 1) = q.to_name || '/')`
+
+// selectMirrored is followed by a condition that m is of account $1.
+const selectMirrored = withRenames + `SELECT ` + infoColumns + `, m.bodies, m.bound, m.deleting,
 	EXISTS (SELECT 1 FROM mutations q WHERE q.account_id = m.account_id AND q.mailbox_id = m.id
 		AND q.state = 'sent' AND q.kind IN ('append', 'copy', 'move')),
 	coalesce((SELECT q.name FROM mutations q WHERE q.account_id = m.account_id AND q.mailbox_id = m.id AND q.uid = 0
-		AND q.kind = 'create' ORDER BY q.id LIMIT 1), ''),
+		AND q.kind = 'create' ORDER BY q.id LIMIT 1), ''), ` + isRenaming + `,
 	m.up_name, m.up_delimiter, m.up_uidvalidity, m.up_uidnext, m.up_modseq, m.up_messages, m.up_synced FROM mailboxes m `
 
 func readInfo(r *row) mailbox.Info {
@@ -32,7 +42,7 @@ func readInfo(r *row) mailbox.Info {
 func readMirrored(r *row) metadata.Mirrored {
 	return metadata.Mirrored{
 		Info: readInfo(r), Bodies: uint32(r.int()), Bound: uint32(r.int()), Deleting: r.bool(), Uncertain: r.bool(),
-		Creating: r.str(), Upstream: metadata.Upstream{
+		Creating: r.str(), Renaming: r.bool(), Upstream: metadata.Upstream{
 			Name: r.str(), Delimiter: byte(r.int()), Checkpoint: metadata.Checkpoint{
 				UIDValidity: uint32(r.int()), UIDNext: uint32(r.int()), ModSeq: uint64(r.int()), Messages: uint32(r.int()),
 				Synced: unstamp(r.int()),
@@ -124,10 +134,8 @@ func (s *Store) Mirrored(ctx context.Context, acc account.ID) (ms []metadata.Mir
 
 // saveMailbox leaves what the queue is to change upstream as a client has made it: the name below a Rename, and whether
 // the mailbox is subscribed.
-const saveMailbox = `UPDATE mailboxes m SET
-	name = CASE WHEN m.deleting OR EXISTS (SELECT 1 FROM mutations q WHERE q.account_id = m.account_id
-		AND q.kind = 'rename' AND (q.mailbox_id = m.id OR q.to_name = m.name
-		OR substr(m.name, 1, length(q.to_name) + 1) = q.to_name || '/')) THEN m.name ELSE $3 END,
+const saveMailbox = withRenames + `UPDATE mailboxes m SET
+	name = CASE WHEN m.deleting OR ` + isRenaming + ` THEN m.name ELSE $3 END,
 	attrs = $4,
 	subscribed = CASE WHEN EXISTS (SELECT 1 FROM mutations q WHERE q.account_id = m.account_id AND q.mailbox_id = m.id
 		AND q.uid = 0 AND q.kind IN ('subscribe', 'unsubscribe')) THEN m.subscribed ELSE $5 END,

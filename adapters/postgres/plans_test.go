@@ -75,6 +75,13 @@ func TestReadsLittle(t *testing.T) {
 			_, err = s.Changes(ctx, acc, s.box, done.ModSeq-1)
 			return err
 		},
+		"mirrored": func() error {
+			ms, err := s.Mirrored(ctx, acc)
+			if err == nil {
+				_, err = s.SaveMailbox(ctx, s.fence, ms[0])
+			}
+			return err
+		},
 		"contents": func() error {
 			return s.Contents(ctx, acc, s.box, mailbox.SetOf(uid+5, uid+45), metadata.WantAll, func(*metadata.Content) error { return nil })
 		},

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,23 +48,46 @@ func (q *queue) retry(ctx context.Context, m mutation.Mutation, now time.Time) e
 			AND b.account_id = $1 AND b.id = $3 AND NOT b.deleting`, int64(q.acc), int64(m.ID), int64(m.Ref.Mailbox))
 		q.t.later(`UPDATE mailboxes SET deleting = true WHERE account_id = $1 AND id = $2`, int64(q.acc), int64(m.Ref.Mailbox))
 	}
-	if m.Kind == mutation.Copy && m.State == mutation.Parked {
-		if err := q.reCopy(ctx, m, now); err != nil {
+	if m.State == mutation.Parked {
+		copies, err := q.waiting(ctx, m)
+		if err != nil {
 			return err
+		}
+		for _, c := range copies {
+			if err := q.reCopy(ctx, c, now); err != nil {
+				return err
+			}
 		}
 	}
 	q.t.later(`UPDATE mutations SET state = 'waiting', next = 0 WHERE account_id = $1 AND id = $2`, int64(q.acc), int64(m.ID))
 	return nil
 }
 
-// reCopy queues, for a parked Copy that is retried, what takes the flags that its source has now to those of the copy:
-// while it was parked it held up no change of flags.
+// waiting returns the Copies that waited because the mutation is Parked: itself, or those into the mailbox of a Create.
+func (q *queue) waiting(ctx context.Context, m mutation.Mutation) ([]mutation.Mutation, error) {
+	switch m.Kind {
+	case mutation.Copy:
+		return []mutation.Mutation{m}, nil
+	case mutation.Create:
+		all, err := q.aboutMailbox(ctx, m.Ref.Mailbox)
+		return slices.DeleteFunc(all, func(c mutation.Mutation) bool {
+			return c.Kind != mutation.Copy || c.Ref.Mailbox != m.Ref.Mailbox
+		}), err
+	}
+	return nil, nil
+}
+
+// reCopy queues, for a Copy that waited and is carried out now, what takes the flags that its source has now to those of the
+// copy, and of what was made from that: while it waited it held up no change of flags.
 func (q *queue) reCopy(ctx context.Context, m mutation.Mutation, now time.Time) error {
 	source, ok, err := q.flags(ctx, m.Source)
 	if err != nil || !ok {
 		return err
 	}
-	return q.adjust(ctx, m.Ref, source, now)
+	if err := q.adjust(ctx, m.Ref, source, now); err != nil {
+		return err
+	}
+	return q.catchUp(ctx, m.Ref, source, now)
 }
 
 // catchUp does so for what is to be made from a message which the upstream has with the flags, and from that.

@@ -20,6 +20,7 @@ type commandTag = pgconn.CommandTag
 var (
 	_ metadata.Users      = (*Store)(nil)
 	_ metadata.Accounts   = (*Store)(nil)
+	_ metadata.Secrets    = (*Store)(nil)
 	_ metadata.Statuses   = (*Store)(nil)
 	_ metadata.Leases     = (*Store)(nil)
 	_ metadata.Mailboxes  = (*Store)(nil)

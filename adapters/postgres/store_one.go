@@ -20,10 +20,10 @@ const (
 	different = 3
 )
 
-// editFlag is EditFlags of one message with system flags alone: one round trip, which commits. ok is false where it is not
-// that simple, and nothing was done.
+// editFlag is EditFlags of one message: one round trip, which commits. ok is false where it is not that
+// simple, and nothing was done.
 func (s *Store) editFlag(ctx context.Context, op string, acc account.ID, e *metadata.FlagEdit) (done metadata.FlagsEdited, ok bool, err error) {
-	if e.Again || len(e.UIDs) != 1 || e.UIDs[0].First != e.UIDs[0].Last || e.Flags.KeywordString() != "" {
+	if e.Again || len(e.UIDs) != 1 || e.UIDs[0].First != e.UIDs[0].Last {
 		return done, false, nil
 	}
 	var unchanged any
@@ -48,8 +48,8 @@ func (s *Store) editFlag(ctx context.Context, op string, acc account.ID, e *meta
 		}
 		done.Rows = []mailbox.Row{m}
 	}, `SELECT outcome, highest, state, uid, modseq, size, date, zone, sys, keywords
-		FROM edit_flag($1, $2, $3, $4, $5, $6, $7)`, int64(acc), int64(e.Mailbox), int64(e.UIDs[0].First),
-		int16(e.Mode), int16(e.Flags.Sys), unchanged, stamp(e.Now))
+		FROM edit_flag($1, $2, $3, $4, $5, $6, $7, $8)`, int64(acc), int64(e.Mailbox), int64(e.UIDs[0].First),
+		int16(e.Mode), int16(e.Flags.Sys), e.Flags.KeywordString(), unchanged, stamp(e.Now))
 	if err == nil && outcome == noneSuch {
 		err = fault.Wrap(op, errNoMailbox)
 	}

@@ -199,6 +199,8 @@ CREATE INDEX mutations_message ON mutations (account_id, mailbox_id, uid, kind);
 CREATE INDEX mutations_source ON mutations (account_id, src_mailbox_id, src_uid) WHERE src_uid > 0;
 CREATE INDEX mutations_uncertain ON mutations (account_id, mailbox_id)
     WHERE state = 'sent' AND kind IN ('append', 'copy', 'move');
+-- Few changes in a queue are Renames, and every look at the mailboxes asks for them.
+CREATE INDEX mutations_renames ON mutations (account_id) WHERE kind = 'rename';
 
 -- Messages that are gone here while the upstream has them, or may get them.
 CREATE TABLE departed (

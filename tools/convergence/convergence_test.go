@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"imapped/adapters/postgres/pgtest"
 )
 
 // number reads an environment variable.
@@ -27,18 +29,40 @@ func number(t *testing.T, name string, or uint64) uint64 {
 // looked into by their seeds; more fail the run.
 const tolerated = 4
 
+// pgServer is the server of TestConvergencePostgres.
+var pgServer pgtest.Server
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m, &pgServer)) }
+
 // TestConvergence plays histories with fresh seeds. IMAPPED_SEED replays from one, IMAPPED_HISTORIES says how many.
 func TestConvergence(t *testing.T) {
-	or := uint64(1500)
 	if testing.Short() {
-		or = 100
+		converge(t, "sqlite", 100)
+		return
 	}
+	converge(t, "sqlite", 1500)
+}
+
+// TestConvergencePostgres does so on the store of many nodes.
+func TestConvergencePostgres(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a history takes several times as long as on SQLite")
+	}
+	converge(t, pgServer.URL(t), 100)
+}
+
+func converge(t *testing.T, store string, or uint64) {
+	t.Helper()
 	histories, seed := number(t, "IMAPPED_HISTORIES", or), number(t, "IMAPPED_SEED", rand.Uint64()>>16)
-	tmpl, err := newTemplate(servers{})
+	tmpl, err := newTemplate(servers{}, store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tmpl.remove()
+	defer func() {
+		if err := tmpl.remove(); err != nil {
+			t.Error(err)
+		}
+	}()
 	var out bytes.Buffer
 	tmpl.many(int(histories), seed, 2, true, "", &out)
 	t.Log(out.String())

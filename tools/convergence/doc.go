@@ -11,6 +11,9 @@
 // prints the seeds, and the first failure as a shrunk history, which -history replays. With the same seed a history has the
 // same operations and faults; goroutines run as they run, so that a failure may need several runs to come back.
 //
+// The metadata store is SQLite, in memory; with -store postgres, or a Postgres URL, it is that, where each history is a user of
+// one database. That takes a few times as long. -store postgres starts a server, for which its programs must be installed.
+//
 // The upstream is upstreamsim, in this process, or, with -imap, a real IMAP server (realimap): a user for each history, our
 // own IMAP client, a proxy in between that makes the faults, and that hides what the history's upstream does not offer. A
 // server with "/" between the levels of names, one with ".", and a shell where each keeps its mail, to reset UIDVALIDITYs

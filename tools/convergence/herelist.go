@@ -199,6 +199,8 @@ func (r *rig) inboxMoved(s state, name string, was, now map[mailbox.ID]metadata.
 		}
 		if slices.ContainsFunc(moved[i+1:], func(u mailbox.UID) bool { return s.rows[u].tok == row.tok }) {
 			r.m.unknown(row.tok) // the other side may have removed one of them: who knows which
+		} else if was := s.insts[moved[i]]; was != nil && was.hi == 0 && r.m.arrived(row.tok, r.m.startBox[s.id]) {
+			r.m.unknown(row.tok) // the other side removed that one, and what was moved may have come just before
 		}
 		r.gone(s, moved[i])
 		moved = slices.Delete(moved, i, i+1)

@@ -18,6 +18,7 @@ func main() {
 		on        = flag.Bool("on", false, "go on after failures, and tell of all")
 		traces    = flag.String("traces", "", "write what happened in those that fail to files of this folder")
 		shrinking = flag.Bool("shrink", true, "shrink the first history that fails")
+		store     = flag.String("store", "sqlite", "the metadata store: sqlite, postgres (a server is started) or a Postgres URL")
 		to        servers
 	)
 	flag.StringVar(&to.Addr, "imap", "", "play on the IMAP server at this host:port, without TLS; empty: in this process")
@@ -34,18 +35,20 @@ func main() {
 	if *seed == 0 {
 		*seed = rand.Uint64() >> 16
 	}
-	if err := simulate(to, *histories, *seed, *parallel, *file, *verbose, *on, *shrinking, *traces); err != nil {
+	if err := simulate(to, *store, *histories, *seed, *parallel, *file, *verbose, *on, *shrinking, *traces); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func simulate(to servers, histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool, traces string) error {
-	t, err := newTemplate(to)
+func simulate(
+	to servers, store string, histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool, traces string,
+) (err error) {
+	t, err := newTemplate(to, store)
 	if err != nil {
 		return err
 	}
-	defer t.remove()
+	defer func() { err = errors.Join(err, t.remove()) }()
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,13 @@ func (m *model) addThere(p *upstreamsim.Message, home *upstreamsim.Box, flags fl
 	m.byPtr[p] = i
 	m.touched[home] = true
 	return i
+}
+
+// arrived says whether the other side put an equal message into a mailbox of which our side is not known to have it.
+func (m *model) arrived(t *token, home *upstreamsim.Box) bool {
+	return slices.ContainsFunc(t.insts, func(i *inst) bool {
+		return i.origin == fromThere && i.home == home && i.key == key{} && i.lo > 0
+	})
 }
 
 // removedHere notes that our side removed, or moved away, an instance.

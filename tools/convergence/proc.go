@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"imapped/adapters/memory"
-	"imapped/adapters/sqlite"
 	"imapped/app/session"
 	"imapped/app/syncer"
 	"imapped/domain/account"
@@ -24,12 +23,13 @@ const clients = 3
 
 // world is what outlives processes.
 type world struct {
-	db     *sqlite.Store
+	db     database
+	user   account.UserID
 	disk   *disk
 	clock  *simClock
 	dialer upstream.Dialer
 	log    *slog.Logger
-	pace   int // how much slower than the in-process upstream the upstream is
+	pace   int // how much slower the upstream and the store are than the quickest
 	owners int // processes that had a name of their own
 	last   leaving
 }
@@ -91,7 +91,7 @@ type view struct {
 	name string
 }
 
-// span is how long something takes that the in-process upstream does in so many milliseconds.
+// span is how long something takes that the in-process upstream and the quickest store do in so many milliseconds.
 func (w *world) span(ms int) time.Duration { return time.Duration(ms*w.pace) * time.Millisecond }
 
 // knobs makes a Manager quick.
@@ -122,7 +122,7 @@ func (w *world) start(owner string, push bool) (*proc, error) {
 	}, w.knobs(owner, push))
 	f := store{free, w.db, w.left}
 	svc := session.New(session.Config{
-		Auth: anybody{}, Accounts: f, Mailboxes: f, Messages: f, Edits: f, Folders: f, Upstreams: f, Blobs: blobs{free, w.disk}, Bus: bus,
+		Auth: anybody{w.user}, Accounts: f, Mailboxes: f, Messages: f, Edits: f, Folders: f, Upstreams: f, Blobs: blobs{free, w.disk}, Bus: bus,
 		Bodies: p.manager, Drop: p.manager.Drop, Watch: p.manager.Watch, Changed: p.manager.Changed,
 		Clock: w.clock, Log: w.log,
 	})

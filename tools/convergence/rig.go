@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"imapped/adapters/sqlite"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/flag"
@@ -40,88 +37,38 @@ type rig struct {
 	trace func(format string, args ...any)
 }
 
-// template is a database with one account, which is copied for each run.
+// template is what histories are played on.
 type template struct {
-	dir string
 	to  servers
-	db  []byte
-	acc account.ID
-	n   int
-	mu  sync.Mutex
+	dbs databases
 }
 
-// newTemplate makes the folder for the runs, in memory where the system has a place for that.
-func newTemplate(to servers) (*template, error) {
-	parent := "/dev/shm"
-	if _, err := os.Stat(parent); err != nil {
-		parent = ""
-	}
-	dir, err := os.MkdirTemp(parent, "convergence")
+// newTemplate opens the databases that store names (-store).
+func newTemplate(to servers, store string) (*template, error) {
+	dbs, err := openDatabases(store)
 	if err != nil {
 		return nil, err
 	}
-	t := &template{dir: dir, to: to}
-	ctx := context.Background()
-	path := filepath.Join(dir, "template.db")
-	db, err := sqlite.Open(ctx, sqlite.Options{Path: path, Migrate: true})
-	if err != nil {
-		return nil, err
-	}
-	u, err := db.CreateUser(ctx, account.User{Name: "ann", Created: time.Unix(1, 0)})
-	if err != nil {
-		return nil, err
-	}
-	a, err := db.CreateAccount(ctx, account.Account{
-		User: u.ID, Display: "Ann", Email: "ann@example.org", Username: "ann",
-		Upstream: account.Endpoint{Host: "imap.example.org", Port: 993, TLS: account.TLSImplicit},
-		Secret:   account.Secret{KeyID: "plain", Sealed: []byte("secret")}, Created: time.Unix(1, 0),
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Close(); err != nil {
-		return nil, err
-	}
-	t.acc = a.ID
-	t.db, err = os.ReadFile(path)
-	return t, err
+	return &template{to: to, dbs: dbs}, nil
 }
 
-func (t *template) remove() { _ = os.RemoveAll(t.dir) }
-
-// instance makes a new database.
-func (t *template) instance() (path string, err error) {
-	t.mu.Lock()
-	t.n++
-	path = filepath.Join(t.dir, fmt.Sprintf("%d.db", t.n))
-	t.mu.Unlock()
-	return path, os.WriteFile(path, t.db, 0o600)
-}
+func (t *template) remove() error { return t.dbs.remove() }
 
 // play runs a history and returns what is wrong. Where out is not nil it gets told what happens.
 func (t *template) play(h History, out io.Writer) (err error) {
-	path, err := t.instance()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			_ = os.Remove(path + suffix)
-		}
-	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	db, err := sqlite.Open(ctx, sqlite.Options{Path: path})
+	db, acc, err := t.dbs.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	sim, err := t.to.open(h)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
-	r := &rig{h: h, acc: t.acc, ctx: ctx, m: newModel(), past: newPast(), sim: sim, trace: func(string, ...any) {}}
+	r := &rig{h: h, acc: acc.ID, ctx: ctx, m: newModel(), past: newPast(), sim: sim, trace: func(string, ...any) {}}
 	log := slog.New(slog.DiscardHandler)
 	if out != nil {
 		out = &lines{to: out}
@@ -134,8 +81,8 @@ func (t *template) play(h History, out io.Writer) (err error) {
 		log = slog.New(slog.NewTextHandler(out, nil))
 	}
 	r.w = &world{
-		db: db, disk: &disk{blobs: map[blob.Key][]byte{}}, clock: new(simClock), dialer: r.sim, log: log,
-		pace: t.to.pace(),
+		db: db, user: acc.User, disk: &disk{blobs: map[blob.Key][]byte{}}, clock: new(simClock), dialer: r.sim, log: log,
+		pace: t.to.pace() * t.dbs.pace(),
 	}
 	err = r.run()
 	r.trace("end: %v\n%s", err, r.showQueue())

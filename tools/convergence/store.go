@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"imapped/adapters/sqlite"
 	"imapped/domain/account"
 	"imapped/domain/mailbox"
 	"imapped/domain/mutation"
@@ -14,7 +13,7 @@ import (
 // store is the metadata store as one process sees it.
 type store struct {
 	lane
-	db   *sqlite.Store
+	db   database
 	left func(ctx context.Context, acc account.ID, id mailbox.ID) error // is told of deleted mailboxes; nil: nobody is
 }
 

@@ -147,6 +147,19 @@ func (s *Server) exec(tb testing.TB, text string) {
 	}
 }
 
+// Start starts a server for a program that is not a test, and returns the URL of an empty database and what stops the server.
+func Start() (url string, stop func() error, err error) {
+	bin := binaries()
+	if bin == "" {
+		return "", nil, errors.New("there are no Postgres server binaries")
+	}
+	p, err := initialise(bin, false)
+	if err != nil {
+		return "", nil, err
+	}
+	return p.url(), p.stop, nil
+}
+
 // Process returns the id of the server's process, and false for a server that is not ours.
 func (s *Server) Process(tb testing.TB) (pid int, ours bool) {
 	tb.Helper()
