@@ -48,6 +48,7 @@ var edges = []edge{
 	{"cmd/imapped", "app", "the binary wires everything"},
 	{"cmd/imapped", "imapwire/server", "the binary wires everything"},
 	{"cmd/imapped", "imapwire/syntax", "the binary sets how large a literal may be"},
+	{"cmd/imapped", "imapwire/fsm", "and shows the results of commands in metrics"},
 	{"cmd/imapped", "adapters/*", "the binary wires everything"},
 	{"tools/convergence", "domain", "the simulator wires whole processes, and its model speaks of flags, UIDs and messages"},
 	{"tools/convergence", "ports", "it stands between the processes and their ports, to kill and to pause them"},
@@ -97,6 +98,7 @@ var libraries = []library{
 	{"cmd/imapped", "github.com/alecthomas/kong", "the command line"},
 	{"cmd/imapped", "github.com/BurntSushi/toml", "the configuration file"},
 	{"cmd/imapped", "golang.org/x/term", "the password prompt"},
+	{"cmd/imapped", "github.com/alicebob/miniredis/v2", "tests without a server"},
 }
 
 // impure are packages of the standard library that the domain does without: it does no I/O and holds no state of the

@@ -29,6 +29,8 @@ type Config struct {
 	Dir      string
 	MaxBytes int64
 	Log      *slog.Logger // nil: slog.Default
+	// OnLookup hears what became of each opening: of cache "blob" "hit" or "miss". It must not block. nil: nobody wants to know.
+	OnLookup func(cache, result string)
 }
 
 // Cache is a folder of blobs. One process uses it at a time; a second one only costs hits.
@@ -86,6 +88,14 @@ func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Stats{c.hits.Load(), c.misses.Load(), int64(len(c.index.nodes)), c.index.total}
+}
+
+// looked counts an opening and tells Config.OnLookup.
+func (c *Cache) looked(count *atomic.Int64, result string) {
+	count.Add(1)
+	if c.OnLookup != nil {
+		c.OnLookup("blob", result)
+	}
 }
 
 // start runs fn until it returns; false after Close.

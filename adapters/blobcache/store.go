@@ -55,10 +55,10 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Blob, error) {
 		return nil, fault.As(fault.Canceled, "open a blob", err)
 	}
 	if b := s.cache.open(ctx, key); b != nil {
-		s.cache.hits.Add(1)
+		s.cache.looked(&s.cache.hits, "hit")
 		return b, nil
 	}
-	s.cache.misses.Add(1)
+	s.cache.looked(&s.cache.misses, "miss")
 	return s.fetch(ctx, key)
 }
 

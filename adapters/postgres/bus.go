@@ -40,7 +40,8 @@ const (
 
 // Bus carries hints between processes by LISTEN and NOTIFY, over one connection of its own, and within this one by a Local.
 // Hints are sent by its own goroutine: Publish waits for nothing. While there is no connection hints reach this process
-// alone, and when there is one again every subscription here gets one, as others may have been missed.
+// alone; when there is one again every subscription here gets one, as others may have been missed, and the other processes are
+// told that they missed some.
 type Bus struct {
 	Local
 	config *pgx.ConnConfig
@@ -101,7 +102,8 @@ func (b *Bus) Publish(h events.Hint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.connected {
-		return // who connects later looks at everything
+		b.all = true // what others missed meanwhile they are told in one word
+		return
 	}
 	if len(b.pending) >= maxPending {
 		b.all = true
@@ -110,6 +112,11 @@ func (b *Bus) Publish(h events.Hint) {
 	if !b.all {
 		b.pending[topic{h.Account, h.Mailbox}] = struct{}{}
 	}
+	b.rouse()
+}
+
+// rouse ends the wait for notifications, as there is something to be sent; mu is held.
+func (b *Bus) rouse() {
 	if b.wake != nil {
 		b.wake()
 		b.wake = nil
@@ -142,7 +149,8 @@ func (b *Bus) serve(ctx context.Context) error {
 	}
 	defer func() {
 		b.mu.Lock()
-		b.connected, b.all, b.wake = false, false, nil
+		b.connected, b.wake = false, nil
+		b.all = b.all || len(b.pending) > 0
 		clear(b.pending)
 		b.mu.Unlock()
 		wait, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -245,7 +253,13 @@ func (b *Bus) send(ctx context.Context, c *pgx.Conn) error {
 	if batch.Len() == 0 {
 		return c.Ping(wait)
 	}
-	return c.SendBatch(wait, batch).Close()
+	err := c.SendBatch(wait, batch).Close()
+	if err != nil {
+		b.mu.Lock()
+		b.all = true // nobody knows what was sent
+		b.mu.Unlock()
+	}
+	return err
 }
 
 // take returns what is to be sent, as notifications.

@@ -58,7 +58,7 @@ type Swept struct {
 }
 
 // Run sweeps at once, and again every Config.Every, until ctx is done. A sweep that fails is logged and tried again the
-// next time.
+// next time; one that finds another process at it is only tried again.
 func Run(ctx context.Context, c Config) {
 	c = c.withDefaults()
 	tick := time.NewTicker(c.Every)
@@ -67,6 +67,8 @@ func Run(ctx context.Context, c Config) {
 		switch done, err := Sweep(ctx, c); {
 		case ctx.Err() != nil:
 			return
+		case fault.Is(err, fault.Conflict):
+			c.Log.DebugContext(ctx, "another process sweeps the mail store", "err", err)
 		case err != nil:
 			c.Log.ErrorContext(ctx, "the sweep of the mail store failed", "err", err)
 		case done.Purged+done.Deleted > 0:

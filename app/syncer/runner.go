@@ -90,7 +90,7 @@ func (r *runner) run(ctx context.Context) {
 			if !fault.Is(err, fault.Conflict) && ctx.Err() == nil {
 				r.log.Warn("lease", "error", err)
 			}
-			r.pause(ctx, r.m.cfg.LeaseTTL/3, false)
+			r.pause(ctx, r.m.cfg.LeaseTTL/3, true)
 			continue
 		}
 		r.own(ctx, f)

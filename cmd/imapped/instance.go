@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 
-	"imapped/adapters/blobfs"
 	"imapped/adapters/control"
 	"imapped/adapters/memory"
+	"imapped/adapters/ops"
 	"imapped/adapters/seal"
-	"imapped/adapters/sqlite"
 	imapup "imapped/adapters/upstream"
 	"imapped/app/admin"
 	"imapped/app/auth"
@@ -20,7 +21,11 @@ import (
 	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/ports/audit"
+	"imapped/ports/blob"
 	"imapped/ports/clock"
+	"imapped/ports/events"
+	"imapped/ports/limits"
 	"imapped/ports/secrets"
 	"imapped/ports/upstream"
 )
@@ -30,7 +35,7 @@ type dataFlags struct {
 	Data string `setting:"IMAPPED_DATA" help:"The data directory: database, mail, key." type:"path" placeholder:"DIR"`
 }
 
-// withStore opens the data directory for a command that does its work and ends.
+// withStore opens the stores for a command that does its work and ends.
 func withStore(ctx context.Context, conf *config.Config, fn func(*instance) error) error {
 	in, err := openInstance(ctx, conf, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -39,22 +44,42 @@ func withStore(ctx context.Context, conf *config.Config, fn func(*instance) erro
 	return errors.Join(fn(in), in.close())
 }
 
-// instance is an open data directory with everything that needs no network.
+// instance is an open data directory, or the stores that the configuration names in its place, with everything that serves
+// no clients yet.
 type instance struct {
-	conf   *config.Config
-	log    *slog.Logger
-	keys   *masterKeys
-	store  *sqlite.Store
-	blobs  *blobfs.Store
-	bus    *memory.Bus
-	sealer secrets.Sealer
-	dialer upstream.Dialer
-	auth   *auth.Auth
-	admin  *admin.Service
+	conf    *config.Config
+	log     *slog.Logger
+	keys    *masterKeys
+	serves  bool
+	store   metadataStore
+	blobs   blob.Store
+	sweeper blob.Sweeper
+	bus     events.Bus
+	sealer  secrets.Sealer
+	dialer  *imapup.Dialer
+	auth    *auth.Auth
+	admin   *admin.Service
+	audit   audit.Log    // nil: nobody keeps one
+	metrics *ops.Metrics // nil: nobody reads them
+	nodes   *nodes       // nil: this process is alone, or serves nobody
+
+	untimed metadataStore // store, without the instruments
+	source  blob.Store    // blobs, without what is kept of them here
+	closers []func() error
 }
 
-// openInstance opens the data directory, and makes it where there is none.
+// openInstance opens the stores, and makes the data directory where there is none.
 func openInstance(ctx context.Context, conf *config.Config, log *slog.Logger) (*instance, error) {
+	return openAs(ctx, conf, log, false)
+}
+
+// openServer is openInstance for a process that serves clients: with its instruments, and with other nodes where there may
+// be some.
+func openServer(ctx context.Context, conf *config.Config, log *slog.Logger) (*instance, error) {
+	return openAs(ctx, conf, log, true)
+}
+
+func openAs(ctx context.Context, conf *config.Config, log *slog.Logger, serves bool) (*instance, error) {
 	if err := makeData(conf); err != nil {
 		return nil, err
 	}
@@ -62,57 +87,85 @@ func openInstance(ctx context.Context, conf *config.Config, log *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	return openWith(ctx, conf, keys, log)
+	return (&instance{conf: conf, log: log, keys: keys, serves: serves}).open(ctx)
 }
 
 func makeData(conf *config.Config) error {
+	if err := conf.Stores(); err != nil {
+		return err
+	}
 	return fault.As(fault.Unavailable, "open data directory", os.MkdirAll(conf.Data, 0o700))
 }
 
 // openWith is openInstance with master keys that are open already; they are closed with the instance, and at once where
 // there is none.
-func openWith(ctx context.Context, conf *config.Config, keys *masterKeys, log *slog.Logger) (_ *instance, err error) {
-	in := &instance{conf: conf, log: log, keys: keys, bus: &memory.Bus{}}
+func openWith(ctx context.Context, conf *config.Config, keys *masterKeys, log *slog.Logger) (*instance, error) {
+	return (&instance{conf: conf, log: log, keys: keys}).open(ctx)
+}
+
+// open opens the rest, or closes what is open.
+func (in *instance) open(ctx context.Context) (_ *instance, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.close())
 		}
 	}()
-	if in.sealer, err = seal.New(keys.current, keys.old...); err != nil {
+	conf := in.conf
+	if in.sealer, err = seal.New(in.keys.current, in.keys.old...); err != nil {
 		return nil, err
 	}
-	if in.store, err = sqlite.Open(ctx, sqlite.Options{Path: in.path(databaseFile), Migrate: true}); err != nil {
+	if many(conf) && in.serves && !conf.MasterKey.IsSet() {
+		in.log.Warn("ENCRYPTION_MASTER_KEY is not set: nodes with another key file cannot open the passwords that this one stores",
+			"file", keyFile(conf))
+	}
+	if in.serves && conf.MetricsBind != "" {
+		in.metrics = ops.NewMetrics(version)
+	}
+	if in.serves || conf.LogFormat == "json" {
+		in.audit = ops.NewAudit(os.Stderr)
+	}
+	if in.store, err = openMetadata(ctx, conf, in); err != nil {
 		return nil, err
 	}
-	if in.blobs, err = blobfs.Open(conf.ObjectStorePath); err != nil {
+	in.closers = append(in.closers, in.store.Close)
+	if err = openBlobs(ctx, conf, in); err != nil {
 		return nil, err
 	}
-	in.dialer = &imapup.Dialer{Log: log}
+	var limits limits.Failures = memory.NewFailures(clock.System{}, 0)
+	in.bus = &memory.Bus{}
+	if many(conf) && in.serves {
+		if in.nodes, err = openNodes(conf, in.log); err != nil {
+			return nil, err
+		}
+		in.closers = append(in.closers, in.nodes.close)
+		in.bus, limits = in.nodes, in.nodes.failures(limits)
+	}
+	in.dialer = &imapup.Dialer{Log: in.log}
+	in.measure()
 	in.auth = auth.New(auth.Config{
-		Users: in.store, Accounts: in.store, Limits: memory.NewFailures(clock.System{}, 0), Clock: clock.System{}, Log: log,
+		Users: in.store, Accounts: in.store, Limits: limits, Clock: clock.System{}, Log: in.log,
 		Failures: conf.LoginFailures, Window: conf.LoginLockout, Remember: auth.DefaultRemember, Hashes: 2,
 	})
 	in.admin = admin.New(admin.Config{
 		Users: in.store, Accounts: in.store, Statuses: in.store, Mirror: in.store, Queue: in.store, Sealer: in.sealer,
-		Dialer: in.dialer, Hash: in.auth.Hash, Clock: clock.System{},
+		Dialer: in.dialer, Hash: in.auth.Hash, Clock: clock.System{}, Audit: in.audit, Actor: operator(),
 	})
 	return in, nil
+}
+
+// operator is who runs this process.
+func operator() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }
 
 // databaseFile is the name of the database in the data directory.
 const databaseFile = "imapped.db"
 
-func (in *instance) close() error {
-	var errs []error
-	if in.blobs != nil {
-		errs = append(errs, in.blobs.Close())
-	}
-	if in.store != nil {
-		errs = append(errs, in.store.Close())
-	}
-	errs = append(errs, in.keys.close()) // last: the store holds what is sealed under them
-	return errors.Join(errs...)
-}
+// close closes in the reverse order of opening; the keys last, as the store holds what is sealed under them.
+func (in *instance) close() error { return errors.Join(closeAll(in.closers), in.keys.close()) }
 
 func (in *instance) path(name string) string { return filepath.Join(in.conf.Data, name) }
 
@@ -137,39 +190,74 @@ func (in *instance) probe(ctx context.Context, n admin.NewAccount) error {
 	return err
 }
 
-// tellServer makes a running server look at the accounts again.
+// tellServer makes running servers look at the accounts again.
 func (in *instance) tellServer(ctx context.Context) error {
+	return in.tell(ctx, func(c *control.Client) error { return c.Reload(ctx) }, func() ([]events.Hint, error) {
+		return []events.Hint{{Mailbox: accountsNews}}, nil
+	})
+}
+
+// tellChanged makes running servers look at what this process changed in an account.
+func (in *instance) tellChanged(ctx context.Context, id account.ID) error {
+	return in.tell(ctx, func(c *control.Client) error { return c.Changed(ctx, id) }, func() ([]events.Hint, error) {
+		return in.changed(ctx, id)
+	})
+}
+
+// tell asks the server of the data directory; where there is none, and there may be other nodes, they are told the hints.
+func (in *instance) tell(ctx context.Context, ask func(*control.Client) error, hints func() ([]events.Hint, error)) error {
 	client := control.Dial(in.socket())
 	defer client.Close()
-	if err := client.Reload(ctx); err != nil && !errors.Is(err, control.ErrNoServer) {
-		return fmt.Errorf("stored, but the running server did not take notice: %w", err)
+	err := ask(client)
+	if errors.Is(err, control.ErrNoServer) {
+		if !many(in.conf) {
+			return nil
+		}
+		var all []events.Hint
+		if all, err = hints(); err == nil {
+			err = tellNodes(ctx, in.conf, all...)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("stored, but a running server did not take notice: %w", err)
 	}
 	return nil
 }
 
-// tellChanged makes a running server look at what this process changed in an account.
-func (in *instance) tellChanged(ctx context.Context, id account.ID) error {
-	client := control.Dial(in.socket())
-	defer client.Close()
-	if err := client.Changed(ctx, id); err != nil && !errors.Is(err, control.ErrNoServer) {
-		return fmt.Errorf("stored, but the running server did not take notice: %w", err)
+// changed returns the hints that say that anything of an account may have changed, its queue too.
+func (in *instance) changed(ctx context.Context, id account.ID) ([]events.Hint, error) {
+	boxes, err := in.store.Mailboxes(ctx, id)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	hints := []events.Hint{{Account: id}, {Account: id, Mailbox: queueNews}}
+	for _, b := range boxes {
+		hints = append(hints, events.Hint{Account: id, Mailbox: b.ID, ModSeq: b.HighestModSeq})
+	}
+	return hints, nil
 }
 
 // newManager returns the syncer of all accounts here.
 func (in *instance) newManager() *syncer.Manager {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
+	c := syncer.Config{
+		Owner: hostname(), Concurrency: in.conf.SyncConcurrency, Connections: in.conf.UpstreamConnections, Poll: in.conf.PeriodicSync,
+	}
+	if in.nodes != nil {
+		c.Owner, c.LeaseTTL = in.nodes.name, nodeLease
 	}
 	return syncer.New(syncer.Ports{
 		Accounts: in.store, Leases: in.store, Statuses: in.store, Mirror: in.store, Bodies: in.store, Messages: in.store,
 		Queue: in.store, Edits: in.store, Blobs: in.blobs, Dialer: in.dialer, Secrets: in.sealer, Bus: in.bus,
 		Clock: clock.System{}, Log: in.log,
-	}, syncer.Config{
-		Owner: host, Concurrency: in.conf.SyncConcurrency, Connections: in.conf.UpstreamConnections, Poll: in.conf.PeriodicSync,
-	})
+	}, c)
+}
+
+func hostname() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return host
 }
 
 // forceHere synchronises one account in this process, as a server would that nobody has started.

@@ -29,8 +29,8 @@ type cli struct {
 
 	Mirror        mirrorCmd        `cmd:"" group:"Start here" help:"Mirror one upstream account and serve it: all that a single person needs."`
 	Demo          demoCmd          `cmd:"" group:"Start here" help:"Try it: mirror a sample mailbox that this program serves itself."`
-	Run           runCmd           `cmd:"" group:"Server" help:"Serve all users and mirror all accounts of a data directory."`
-	RunMigrations runMigrationsCmd `cmd:"" group:"Server" help:"Bring the database of a data directory up to date."`
+	Run           runCmd           `cmd:"" group:"Server" help:"Serve all users and mirror all accounts."`
+	RunMigrations runMigrationsCmd `cmd:"" group:"Server" help:"Bring the database up to date: that of DATABASE_URL, or else of the data directory."`
 	Config        configCmd        `cmd:"" group:"Server" help:"Show the configuration, and check it."`
 	RotateKey     rotateKeyCmd     `cmd:"" group:"Server" help:"Seal the upstream passwords under a new master key."`
 	Healthcheck   healthcheckCmd   `cmd:"" group:"Server" help:"Ask the server of this machine whether it is alive; the exit status is 3 when it is not."`

@@ -53,7 +53,7 @@ type mirroring struct {
 }
 
 func (m mirroring) run(ctx context.Context) (err error) {
-	in, err := openInstance(ctx, m.conf, logger(m.conf))
+	in, err := openServer(ctx, m.conf, logger(m.conf))
 	if err != nil {
 		return err
 	}

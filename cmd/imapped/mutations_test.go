@@ -165,7 +165,7 @@ func TestMutationsBesideServer(t *testing.T) {
 	}
 	var out strings.Builder
 	status := run([]string{"mutations", "retry", strconv.FormatInt(int64(queue[0].ID), 10), "--data", data}, &out)
-	if status != 0 && status != 2 { // 2: the server was still at it, and faster
+	if status != 0 && status != 2 && status != 3 { // 2: the server was still at it, and faster; 3: it has just sent it
 		t.Errorf("retry: exit status %d, output %q", status, out.String())
 	}
 	dialMail(t, up.addr, "").eventually(func(s string) bool { return strings.Contains(s, "Later") }, `LIST "" *`)

@@ -3,13 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"path/filepath"
 
-	"imapped/adapters/sqlite"
 	"imapped/cmd/imapped/config"
-	"imapped/domain/fault"
 	"imapped/imapwire/server"
 )
 
@@ -39,7 +35,7 @@ func (c runCmd) serve(ctx context.Context, conf *config.Config, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	in, err := openInstance(ctx, conf, log)
+	in, err := openServer(ctx, conf, log)
 	if err != nil {
 		return err
 	}
@@ -67,29 +63,4 @@ func (c runCmd) serve(ctx context.Context, conf *config.Config, log *slog.Logger
 		return err
 	}
 	return s.run(ctx, listeners)
-}
-
-type runMigrationsCmd struct {
-	dataFlags
-	Check bool `help:"Only say whether there is something to do; the exit status is 3 when there is."`
-}
-
-// Run applies what is pending.
-func (c runMigrationsCmd) Run(ctx context.Context, conf *config.Config, out output) error {
-	if err := makeData(conf); err != nil {
-		return err
-	}
-	path := filepath.Join(conf.Data, databaseFile)
-	pending, err := sqlite.Pending(ctx, path)
-	if err != nil {
-		return err
-	}
-	if c.Check && pending > 0 {
-		return fault.Newf(fault.Unavailable, "check database", "%d migrations are pending: run-migrations applies them", pending)
-	}
-	if err := sqlite.Migrate(ctx, path); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "The database is up to date; %d migrations were applied.\n", pending)
-	return err
 }

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"imapped/adapters/control"
+	"imapped/adapters/ops"
+	"imapped/adapters/postgres"
 	"imapped/app/session"
 	"imapped/app/sweep"
 	"imapped/app/syncer"
@@ -50,6 +53,9 @@ type serving struct {
 	manager *syncer.Manager
 	server  *server.Server
 	unlock  func()
+
+	observed []observed
+	stopping atomic.Bool
 }
 
 func newServing(in *instance, f sweepFlags, conf *tls.Config, plainAuth bool) (*serving, error) {
@@ -58,12 +64,16 @@ func newServing(in *instance, f sweepFlags, conf *tls.Config, plainAuth bool) (*
 		return nil, err
 	}
 	m := in.newManager()
-	srv, err := in.newServer(m, conf, plainAuth)
+	s := &serving{in: in, sweeps: f, manager: m, unlock: unlock}
+	if s.server, err = in.newServer(m, conf, plainAuth); err == nil {
+		err = s.observe(context.Background())
+	}
 	if err != nil {
 		unlock()
 		return nil, err
 	}
-	return &serving{in: in, sweeps: f, manager: m, server: srv, unlock: unlock}, nil
+	in.watch(s.server, m)
+	return s, nil
 }
 
 // newServer returns an IMAP server over the instance. m gets bodies that are not here; nil: every body is here.
@@ -74,6 +84,15 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 	}
 	if m != nil {
 		c.Bodies, c.Drop, c.Watch, c.Changed = m, m.Drop, m.Watch, m.Changed
+	}
+	if m != nil && in.nodes != nil {
+		c.Changed = func(id account.ID) { in.bus.Publish(events.Hint{Account: id, Mailbox: queueNews}) } // this node hears it too
+	}
+	if in.audit != nil {
+		c.Audit = in.audit
+	}
+	if in.metrics != nil {
+		c.OnLookup = in.metrics.Lookup
 	}
 	sessions := session.New(c)
 	before, after := syntax.PreAuth(), syntax.PostAuth()
@@ -89,45 +108,77 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 	if in.conf.BaseURL != "" {
 		o.ID = []string{"support-url", in.conf.BaseURL} // RFC 2971 section 3.3
 	}
+	in.instrument(&o)
 	return server.New(o)
 }
 
 // run serves until ctx is done, then stops everything in order: first the clients, so that nothing is acknowledged any
 // more; then the control socket, the sweep and mirroring, whose last change upstream is answered, or is found in the
-// queue as one whose outcome the next run has to find out. The caller closes the store afterwards.
+// queue as one whose outcome the next run has to find out; then other nodes hear which accounts they can have. The caller
+// closes the stores afterwards.
 func (s *serving) run(ctx context.Context, listeners []listener) error {
 	defer s.unlock()
 	sock, err := control.Listen(ctx, s.in.socket())
 	if err != nil {
-		return err
+		return errors.Join(err, s.closeObserved())
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var wg sync.WaitGroup
-	failed := make(chan error, 4+len(listeners))
-	start := func(what string, f func() error) {
+	var wg, looks sync.WaitGroup
+	failed := make(chan error, 5+len(listeners)+len(s.observed))
+	start := func(wg *sync.WaitGroup, what string, f func() error) {
 		wg.Go(func() {
 			if err := f(); err != nil {
 				failed <- fault.Wrap(what, err)
 			}
 		})
 	}
-	start("mirror", func() error { return s.manager.Run(work) })
-	start("control", func() error { return control.Serve(work, sock, controller{s.in, s.manager}) })
-	start("sweep", func() error { return s.sweep(work) })
+	looking, stopLooking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLooking()
+	for _, o := range s.observed {
+		start(&looks, "serve HTTP", func() error { return ops.Serve(looking, o, o.mux, s.in.log) })
+	}
+	start(&wg, "mirror", func() error { return s.manager.Run(work) })
+	start(&wg, "control", func() error { return control.Serve(work, sock, controller{s.in, s.manager}) })
+	start(&wg, "sweep", func() error { return s.sweep(work) })
+	if n := s.in.nodes; n != nil {
+		wg.Go(func() { n.run(work, s.manager) })
+	}
 	for _, l := range listeners {
-		start("serve "+l.Addr().String(), func() error { return s.server.Serve(work, l.Listener, l.mode) })
+		start(&wg, "serve "+l.Addr().String(), func() error { return s.server.Serve(work, l.Listener, l.mode) })
 	}
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
 	}
+	s.stopping.Store(true)
 	end, cancel := context.WithTimeout(work, 20*time.Second)
 	defer cancel()
 	err = errors.Join(err, s.server.Shutdown(end))
+	owned := s.manager.Health()
 	stop()
 	wg.Wait()
+	s.leave(context.WithoutCancel(ctx), owned)
+	stopLooking()
+	looks.Wait()
 	return err
+}
+
+// leave tells the other nodes, if there can be any, that they can have what this one owned. It is their convenience only.
+func (s *serving) leave(ctx context.Context, owned []syncer.Health) {
+	n := s.in.nodes
+	if n == nil {
+		return
+	}
+	ids := make([]account.ID, 0, len(owned))
+	for _, h := range owned {
+		ids = append(ids, h.ID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := n.leave(ctx, s.in.conf, ids); err != nil {
+		s.in.log.Warn("tell the other nodes", "error", err)
+	}
 }
 
 // sweep deletes now and then what is not needed any more, until ctx is done.
@@ -141,12 +192,23 @@ func (s *serving) sweep(ctx context.Context) error {
 	if keep <= 0 {
 		keep = -1 // 0 would be the default
 	}
-	sweep.Run(ctx, sweep.Config{
-		References: s.in.store, Undo: s.in.store, Blobs: s.in.blobs, Clock: clock.System{}, Log: s.in.log,
+	c := sweep.Config{
+		References: s.in.store, Undo: s.in.store, Blobs: s.in.sweeper, Clock: clock.System{}, Log: s.in.log,
 		Retention: keep, Every: s.sweeps.SweepInterval,
-	})
-	return nil
+	}
+	if !many(s.in.conf) {
+		sweep.Run(ctx, c)
+		return nil
+	}
+	// One node sweeps. Should a second one begin before the first has noticed that it lost its connection, the object store
+	// lets one of them delete; what a directory deletes nothing names, whoever does it.
+	return postgres.Sole(ctx, s.in.conf.DatabaseURL.Reveal(), sweepLock, soleEvery, func(ctx context.Context) { sweep.Run(ctx, c) })
 }
+
+const (
+	sweepLock = 0x696d6170737765 // of all advisory locks of the database
+	soleEvery = time.Minute      // how often a node asks whether nobody sweeps
+)
 
 // controller lets the control socket reach the syncer and the sessions.
 type controller struct {
@@ -155,7 +217,12 @@ type controller struct {
 }
 
 // Reload implements control.Server.
-func (c controller) Reload(ctx context.Context) error { return c.m.Reload(ctx) }
+func (c controller) Reload(ctx context.Context) error {
+	if c.in.nodes != nil {
+		c.in.bus.Publish(events.Hint{Mailbox: accountsNews})
+	}
+	return c.m.Reload(ctx)
+}
 
 // Force implements control.Server.
 func (c controller) Force(ctx context.Context, id account.ID, progress func(control.Progress)) error {
@@ -164,13 +231,12 @@ func (c controller) Force(ctx context.Context, id account.ID, progress func(cont
 
 // Changed implements control.Server.
 func (c controller) Changed(ctx context.Context, id account.ID) error {
-	boxes, err := c.in.store.Mailboxes(ctx, id)
+	hints, err := c.in.changed(ctx, id)
 	if err != nil {
 		return err
 	}
-	c.in.bus.Publish(events.Hint{Account: id})
-	for _, b := range boxes {
-		c.in.bus.Publish(events.Hint{Account: id, Mailbox: b.ID, ModSeq: b.HighestModSeq})
+	for _, h := range hints {
+		c.in.bus.Publish(h)
 	}
 	c.m.Changed(id)
 	return nil

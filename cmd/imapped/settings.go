@@ -18,14 +18,7 @@ import (
 // refused holds the settings that nothing uses yet, with what is said to whoever sets them. A row goes when the part of
 // the program comes that its setting is for.
 func refused() map[string]string {
-	const (
-		store = "this version keeps metadata in SQLite and messages in files only: take it away"
-		ops   = "this version does not serve HTTP: take it away"
-	)
 	return map[string]string{
-		"DATABASE_URL": store, "REDIS_URL": store,
-		"R2_ENDPOINT": store, "R2_BUCKET": store, "R2_ACCESS_KEY_ID": store, "R2_SECRET_ACCESS_KEY": store, "R2_REGION": store,
-		"HTTP_BIND": ops, "METRICS_BIND": ops,
 		"SEARCH_INDEX_PATH":           "this version has no search index: take it away",
 		"DEFAULT_ACCOUNT_QUOTA_BYTES": "this version has no quota: take it away",
 	}
@@ -140,7 +133,7 @@ type checkConfigCmd struct {
 // Run checks the settings and the files that they name.
 func (c checkConfigCmd) Run(src config.Sources, out output) error {
 	conf, err := config.Load(src)
-	found := troublesOf(err)
+	found := append(troublesOf(err), troublesOf(conf.Stores())...)
 	if conf.IMAPTLSCertPath != "" && conf.IMAPTLSKeyPath != "" {
 		if _, err := conf.TLS(readFile); err != nil {
 			found = append(found, config.Trouble{Text: err.Error()})

@@ -46,7 +46,7 @@ func (h heard) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h heard) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
-		if r.Message == "listening" && a.Key == "address" {
+		if (r.Message == "listening" || r.Message == "serving HTTP") && a.Key == "address" {
 			h.addresses <- a.Value.String()
 		}
 		return true

@@ -159,7 +159,10 @@ func (c forceSyncCmd) Run(ctx context.Context, conf *config.Config) error {
 		client := control.Dial(in.socket())
 		defer client.Close()
 		err = client.Force(ctx, a.ID, show)
-		if errors.Is(err, control.ErrNoServer) {
+		switch {
+		case errors.Is(err, control.ErrNoServer) && many(conf):
+			return fault.Newf(fault.Unavailable, "force sync", "no server runs on this data directory: say --data of one that runs on this machine")
+		case errors.Is(err, control.ErrNoServer):
 			err = in.forceHere(ctx, a.ID, show)
 		}
 		if err != nil {

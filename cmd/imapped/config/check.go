@@ -55,6 +55,7 @@ func (c *Config) check(chosen map[string]choice, ts *troubles) {
 			break // the first of the group says what is missing
 		}
 	}
+	c.checkStores(chosen)
 	needs("REDIS_URL", "DATABASE_URL") // nodes that share no database have nothing to tell each other
 	if c.MaxMessageSize > c.MaxLiteralSize && !chosen[messageKey].wrong && !chosen[literalKey].wrong {
 		ts.add(name(messageKey), "it is %d and %s is %d: a message is a literal, and cannot be larger than one may be",
@@ -72,6 +73,19 @@ func (c *Config) check(chosen map[string]choice, ts *troubles) {
 	const master, previous = "ENCRYPTION_MASTER_KEY", "ENCRYPTION_MASTER_KEY_PREVIOUS"
 	if given(previous) && chosen[previous].text == chosen[master].text {
 		ts.add(name(previous), "it is the same as %s: take it away", name(master))
+	}
+}
+
+// checkStores notes what Stores reports.
+func (c *Config) checkStores(chosen map[string]choice) {
+	const database, endpoint, folder = "DATABASE_URL", "R2_ENDPOINT", "OBJECT_STORE_PATH"
+	chose := func(key string) bool { return chosen[key].given() }
+	switch {
+	case chose(folder) && chose(endpoint):
+		c.stores.add(chosen[folder].name, "it and %s are both set: messages are kept in one place", chosen[endpoint].name)
+	case chose(database) && !chose(folder) && !chose(endpoint):
+		c.stores.add(chosen[database].name, "it needs R2_ENDPOINT with its bucket and keys, or OBJECT_STORE_PATH: messages would be kept in "+
+			"the data directory of one node, where others do not find them")
 	}
 }
 

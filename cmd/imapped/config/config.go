@@ -22,8 +22,10 @@ type Config struct {
 	ObjectStorePath string // never ""
 	SearchIndexPath string
 	DatabaseURL     Secret
+	ApplyMigrations bool
 	RedisURL        Secret
 	S3              S3
+	BlobCache       int64 // BLOB_CACHE_SIZE_BYTES
 
 	MasterKey         Secret // ENCRYPTION_MASTER_KEY
 	PreviousMasterKey Secret // ENCRYPTION_MASTER_KEY_PREVIOUS
@@ -51,6 +53,7 @@ type Config struct {
 
 	file   string
 	values []Value
+	stores troubles // see Stores
 }
 
 // S3 is an S3-compatible object store. All of it is set, or none.
@@ -104,12 +107,17 @@ const (
 // Values returns every setting, in the order of the documentation.
 func (c *Config) Values() []Value { return c.values }
 
-// In returns the same settings for a data directory of its own, which holds the messages too.
+// In returns the same settings for a data directory of its own, which holds everything.
 func (c *Config) In(dir string) *Config {
 	other := *c
 	other.Data, other.ObjectStorePath = dir, filepath.Join(dir, "blobs")
+	other.DatabaseURL, other.RedisURL, other.S3, other.stores = Secret{}, Secret{}, S3{}, nil
 	return &other
 }
+
+// Stores says whether metadata and messages are kept in places that go together; run-migrations, which needs the database
+// alone, does not ask. An error is like Load's.
+func (c *Config) Stores() error { return c.stores.err() }
 
 // File returns the path of the configuration file, or "".
 func (c *Config) File() string { return c.file }

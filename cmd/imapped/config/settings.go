@@ -36,7 +36,8 @@ func settings() []setting {
 		{key: "LOG_FORMAT", unit: "text, json", set: str(func(c *Config) *string { return &c.LogFormat }, oneOf("text", "json")),
 			help: "How log records look. Default: `text`, in production `json`."},
 		{key: "IMAPPED_DATA", def: "./imapped-data", unit: path, set: str(func(c *Config) *string { return &c.Data }, free),
-			help: "The data directory: database, messages, key file, locks."},
+			help: "The data directory: database, messages, key file, locks; with `DATABASE_URL` and `R2_*` only what is local: the cache of messages, " +
+				"the control socket. Each process has its own."},
 		{key: "ENCRYPTION_MASTER_KEY", secret: true, unit: "key", set: secret(func(c *Config) *Secret { return &c.MasterKey }, masterKey),
 			help: "Seals the passwords of upstream accounts: 32 random bytes in base64 or hex (`openssl rand -base64 32`), or a passphrase of " +
 				"at least 16 characters. Without it the file `key` in the data directory is the key, and is made where it is missing."},
@@ -56,29 +57,37 @@ func settings() []setting {
 		{key: "ALLOW_PLAIN_AUTH", def: "false", unit: "true, false", bare: true, set: boolean(func(c *Config) *bool { return &c.AllowPlainAuth }),
 			help: "Let clients log in without TLS from other machines too; for a proxy in front that does TLS."},
 		{key: "HTTP_BIND", unit: address, set: str(func(c *Config) *string { return &c.HTTPBind }, bind),
-			help: "Where `/healthz` and `/readyz` are served."},
+			help: "Where `/healthz` (the process lives) and `/readyz` (what of it fails) are served."},
 		{key: "METRICS_BIND", unit: address, set: str(func(c *Config) *string { return &c.MetricsBind }, bind),
-			help: "Where `/metrics` is served."},
+			help: "Where `/metrics` is served, for Prometheus; it may be the address of `HTTP_BIND`."},
 
 		{key: "DATABASE_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.DatabaseURL }, schemes("postgres", "postgresql")),
-			help: "The PostgreSQL database that holds the metadata (`postgres://user:password@host/database`). Without it: SQLite in the data directory."},
+			help: "The PostgreSQL database that holds the metadata (`postgres://user:password@host/database`); any number of nodes share it. It goes " +
+				"with `R2_*` or `OBJECT_STORE_PATH`. Without it: SQLite in the data directory."},
+		{key: "APPLY_MIGRATIONS", def: "false", unit: "true, false", bare: true, set: boolean(func(c *Config) *bool { return &c.ApplyMigrations }),
+			help: "Bring the database of `DATABASE_URL` up to date at the start. Without it a database that is behind is refused, and `run-migrations` " +
+				"applies what is missing. SQLite is always brought up to date."},
 		{key: "REDIS_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.RedisURL }, schemes("redis", "rediss", "unix")),
-			help: "The Redis server that carries hints between nodes; needs `DATABASE_URL`."},
+			help: "The Redis server that carries hints between nodes and counts their failed logins; needs `DATABASE_URL`. Without it, hints go " +
+				"through the database, and each node counts for itself."},
 		{key: "OBJECT_STORE_PATH", unit: path, set: str(func(c *Config) *string { return &c.ObjectStorePath }, free),
-			help: "The directory that messages are kept in. It belongs to one data directory alone: what that does not name is deleted there. " +
-				"Default: `blobs` in the data directory. `demo` keeps its own."},
+			help: "The directory that messages are kept in; not with `R2_*`. It belongs to one database alone: what that does not name is deleted " +
+				"there. With `DATABASE_URL` all nodes must see the same directory. Default: `blobs` in the data directory. `demo` keeps its own."},
 		{key: "SEARCH_INDEX_PATH", unit: path, set: str(func(c *Config) *string { return &c.SearchIndexPath }, free),
 			help: "The directory of the search index."},
 		{key: "R2_ENDPOINT", alias: "S3_ENDPOINT", unit: "URL", set: str(func(c *Config) *string { return &c.S3.Endpoint }, webURL),
 			help: "The S3-compatible object store that messages are kept in. It goes with the bucket and the two keys."},
 		{key: "R2_BUCKET", alias: "S3_BUCKET", unit: "name", set: str(func(c *Config) *string { return &c.S3.Bucket }, bucket),
-			help: "The bucket in it."},
+			help: "The bucket in it. It belongs to one database alone: what that does not name is deleted there."},
 		{key: "R2_ACCESS_KEY_ID", alias: "S3_ACCESS_KEY_ID", secret: true, unit: "text",
 			set: secret(func(c *Config) *Secret { return &c.S3.AccessKeyID }, word), help: "The access key's name."},
 		{key: "R2_SECRET_ACCESS_KEY", alias: "S3_SECRET_ACCESS_KEY", secret: true, unit: "text",
 			set: secret(func(c *Config) *Secret { return &c.S3.SecretAccessKey }, word), help: "The access key's secret."},
 		{key: "R2_REGION", alias: "S3_REGION", def: "auto", unit: "name", set: str(func(c *Config) *string { return &c.S3.Region }, word),
 			help: "The region that requests are signed for."},
+		{key: "BLOB_CACHE_SIZE_BYTES", def: "1073741824", unit: octets, bare: true,
+			set:  size(16<<20, 1<<50, func(c *Config) *int64 { return &c.BlobCache }),
+			help: "How much of the object store of `R2_*` is kept in `cache` in the data directory, at most; what was used longest ago goes first."},
 
 		{key: "MAX_LITERAL_SIZE_BYTES", def: "134217728", unit: octets, bare: true,
 			set: size(4096, 1<<30, func(c *Config) *int64 { return &c.MaxLiteralSize }),

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"imapped/adapters/blobcache"
+	"imapped/adapters/blobfs"
+	"imapped/adapters/ops/timed"
+	"imapped/adapters/postgres"
+	"imapped/adapters/s3"
+	"imapped/adapters/sqlite"
+	"imapped/cmd/imapped/config"
+	"imapped/domain/fault"
+	"imapped/ports/blob"
+	"imapped/ports/metadata"
+)
+
+// metadataStore is what SQLite and Postgres both are.
+type metadataStore interface {
+	timed.Metadata
+	metadata.Secrets
+	io.Closer
+}
+
+// timedStore is a metadataStore that is timed.
+type timedStore struct {
+	timed.Metadata
+	metadata.Secrets
+	io.Closer
+}
+
+// many says whether any number of processes like this one share the stores.
+func many(conf *config.Config) bool { return conf.DatabaseURL.IsSet() }
+
+// openMetadata opens the database that the configuration names.
+func openMetadata(ctx context.Context, conf *config.Config, in *instance) (metadataStore, error) {
+	if !many(conf) {
+		s, err := sqlite.Open(ctx, sqlite.Options{Path: in.path(databaseFile), Migrate: true})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	url := conf.DatabaseURL.Reveal()
+	if !conf.ApplyMigrations {
+		pending, err := postgres.Pending(ctx, url)
+		if err != nil {
+			return nil, fmt.Errorf("DATABASE_URL: %w", err)
+		}
+		if pending > 0 {
+			return nil, fault.Newf(fault.Invalid, "open the database",
+				"DATABASE_URL: it lacks %d migrations: \"imapped run-migrations\" applies them, and so does APPLY_MIGRATIONS=true", pending)
+		}
+	}
+	s, err := postgres.Open(ctx, postgres.Options{URL: url, Migrate: conf.ApplyMigrations})
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	return s, nil
+}
+
+// openBlobs opens the store of messages into in: blobs, sweeper and what readiness asks. A server looks whether an object
+// store can be used, and keeps a part of it here.
+func openBlobs(ctx context.Context, conf *config.Config, in *instance) error {
+	if conf.S3.Endpoint == "" {
+		s, err := blobfs.Open(conf.ObjectStorePath)
+		if err != nil {
+			return err
+		}
+		in.closers = append(in.closers, s.Close)
+		in.blobs, in.sweeper, in.source = s, s, s
+		return nil
+	}
+	spool := in.path("spool")
+	if err := os.MkdirAll(spool, 0o700); err != nil {
+		return fault.As(fault.Unavailable, "open data directory", err)
+	}
+	c := conf.S3
+	s, err := s3.New(s3.Config{
+		Endpoint: c.Endpoint, Bucket: c.Bucket, Region: c.Region, AccessKeyID: c.AccessKeyID.Reveal(),
+		SecretAccessKey: c.SecretAccessKey.Reveal(), SpoolDir: spool,
+	})
+	if err != nil {
+		return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
+	}
+	in.blobs, in.sweeper, in.source = s, s, s
+	if !in.serves {
+		return nil
+	}
+	if err := s.Check(ctx); err != nil {
+		return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
+	}
+	cache := blobcache.Config{Dir: in.path("cache"), MaxBytes: conf.BlobCache, Log: in.log}
+	if in.metrics != nil {
+		cache.OnLookup = in.metrics.Lookup
+	}
+	k, err := blobcache.New(cache)
+	if err != nil {
+		return err
+	}
+	in.closers = append(in.closers, k.Close)
+	cached := k.Over(s)
+	in.blobs, in.sweeper = cached, cached
+	return nil
+}
+
+// ready asks the database whether it answers.
+func (in *instance) databaseAnswers(ctx context.Context) error {
+	_, err := in.untimed.Status(ctx, 0) // of no account
+	return unlessMissing(err)
+}
+
+// blobsAnswer asks the store of messages, not its cache, whether it answers.
+func (in *instance) blobsAnswer(ctx context.Context) error {
+	b, err := in.source.Open(ctx, blob.Key{}) // of which nobody has the message
+	if err == nil {
+		err = b.Close()
+	}
+	return unlessMissing(err)
+}
+
+// unlessMissing returns err unless it says that there is no such thing, which is an answer.
+func unlessMissing(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+type runMigrationsCmd struct {
+	dataFlags
+	Check bool `help:"Only say whether there is something to do; the exit status is 3 when there is."`
+}
+
+// Run applies what is pending to the database of DATABASE_URL, or else of the data directory.
+func (c runMigrationsCmd) Run(ctx context.Context, conf *config.Config, out output) error {
+	at, pendingAt, migrate := conf.DatabaseURL.Reveal(), postgres.Pending, postgres.Migrate
+	if !many(conf) {
+		if err := makeData(conf); err != nil {
+			return err
+		}
+		at, pendingAt, migrate = (&instance{conf: conf}).path(databaseFile), sqlite.Pending, sqlite.Migrate
+	}
+	pending, err := pendingAt(ctx, at)
+	if err != nil {
+		return err
+	}
+	if c.Check && pending > 0 {
+		return fault.Newf(fault.Unavailable, "check database", "%d migrations are pending: run-migrations applies them", pending)
+	}
+	if err := migrate(ctx, at); err != nil {
+		return err
+	}
+	return say(out, "The database is up to date; %d migrations were applied.\n", pending)
+}
+
+// closeAll closes in the reverse order of opening.
+func closeAll(closers []func() error) error {
+	var errs []error
+	for i := len(closers) - 1; i >= 0; i-- {
+		errs = append(errs, closers[i]())
+	}
+	return errors.Join(errs...)
+}
