@@ -52,6 +52,7 @@ type Config struct {
 	// Changed hears of every commit that put something into an account's mutation queue, so that it goes upstream at
 	// once. It must not block. nil: nobody wants to know.
 	Changed  func(acc account.ID)
+	Quota    int64 // octets of mail that an account may hold; 0: any number
 	Clock    clock.Clock
 	Log      *slog.Logger // nil: slog.Default
 	Memory   int64        // octets for snapshots of mailboxes that no session has open; 0: DefaultMemory
@@ -152,7 +153,8 @@ func (s *Service) status(ctx context.Context, info mailbox.Info) (Status, error)
 	st := Status{
 		Messages: info.Messages, Unseen: info.Unseen, Deleted: info.Deleted, UIDNext: info.UIDNext,
 		UIDValidity: info.UIDValidity, HighestModSeq: info.HighestModSeq, Size: info.Size,
-		MailboxID: mailboxID(info.ID),
+		DeletedSize: info.DeletedSize,
+		MailboxID:   mailboxID(info.ID),
 	}
 	switch {
 	case info.RecentFrom <= 1:

@@ -26,8 +26,7 @@ func refused() map[string]string {
 		"DATABASE_URL": store, "REDIS_URL": store,
 		"R2_ENDPOINT": store, "R2_BUCKET": store, "R2_ACCESS_KEY_ID": store, "R2_SECRET_ACCESS_KEY": store, "R2_REGION": store,
 		"HTTP_BIND": ops, "METRICS_BIND": ops,
-		"SEARCH_INDEX_PATH":           "this version has no search index: take it away",
-		"DEFAULT_ACCOUNT_QUOTA_BYTES": "this version has no quota: take it away",
+		"SEARCH_INDEX_PATH": "this version has no search index: take it away",
 	}
 }
 

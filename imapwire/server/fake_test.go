@@ -32,7 +32,9 @@ type fake struct {
 	discard bool // appended messages are not kept
 	// failAt, when above 0, makes storing a message fail after so many octets.
 	failAt  int64
-	appends int // Appends that are open
+	appends int   // Appends that are open
+	quota   int64 // octets of mail in all boxes; 0: any number
+	root    string
 }
 
 type fakeMessage struct {
@@ -58,7 +60,7 @@ type fakeBox struct {
 
 var testDate = time.Date(1994, 2, 7, 21, 52, 25, 0, time.FixedZone("", -8*3600))
 
-func newFake() *fake { return &fake{boxes: map[string]*fakeBox{}} }
+func newFake() *fake { return &fake{boxes: map[string]*fakeBox{}, root: "u@example.org"} }
 
 func (f *fake) box(name string) *fakeBox {
 	b := f.boxes[name]
@@ -237,6 +239,7 @@ func (b *fakeBox) status() session.Status {
 		}
 		if m.Flags.Has(flag.Deleted) {
 			st.Deleted++
+			st.DeletedSize += m.Size
 		}
 	}
 	return st
