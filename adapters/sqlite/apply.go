@@ -172,10 +172,10 @@ func (ch *change) setFlags(ctx context.Context, changes []metadata.FlagChange) e
 	}
 	targets := newGroups[flag.Set]()
 	var flags flagReader
-	var uid, sys int64
+	var uid, sys, size int64
 	var keywords sql.RawBytes
-	dest := []any{&uid, &sys, &keywords}
-	err = ch.c.eachBatch(ctx, `SELECT uid, sys, keywords FROM messages WHERE account_id = ? AND mailbox_id = ?
+	dest := []any{&uid, &sys, &size, &keywords}
+	err = ch.c.eachBatch(ctx, `SELECT uid, sys, size, keywords FROM messages WHERE account_id = ? AND mailbox_id = ?
 		AND uid IN (VALUES `, ch.keys(), `)`, uids, func(scan func(...any) error) error {
 		if err := scan(dest...); err != nil {
 			return err
@@ -184,8 +184,8 @@ func (ch *change) setFlags(ctx context.Context, changes []metadata.FlagChange) e
 		if flags.read(sys, keywords).Equal(set) {
 			return nil
 		}
-		ch.flagged(flag.System(sys), -1)
-		ch.flagged(set.Sys, 1)
+		ch.flagged(flag.System(sys), size, -1)
+		ch.flagged(set.Sys, size, 1)
 		targets.add(set, uid)
 		return nil
 	})

@@ -7,6 +7,7 @@ import (
 
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/ports/metadata"
 )
@@ -88,12 +89,12 @@ func (ch *change) storeContents(ctx context.Context, contents []*metadata.Conten
 	for i := range contents {
 		uids = append(uids, int64(contents[i].UID))
 	}
-	type row struct{ size, body int64 }
+	type row struct{ sys, size, body int64 }
 	rows := make(map[mailbox.UID]row, len(contents))
 	var uid int64
 	var r row
-	dest := []any{&uid, &r.size, &r.body}
-	err := ch.c.eachBatch(ctx, `SELECT uid, size, body FROM messages WHERE account_id = ? AND mailbox_id = ?
+	dest := []any{&uid, &r.sys, &r.size, &r.body}
+	err := ch.c.eachBatch(ctx, `SELECT uid, sys, size, body FROM messages WHERE account_id = ? AND mailbox_id = ?
 		AND uid IN (VALUES `, ch.keys(), `)`, uids, func(scan func(...any) error) error {
 		err := scan(dest...)
 		rows[mailbox.UID(uid)] = r
@@ -114,12 +115,15 @@ func (ch *change) storeContents(ctx context.Context, contents []*metadata.Conten
 		ch.bodies += 1 - r.body
 		if r.size != v.Size {
 			ch.size += v.Size - r.size
+			if flag.System(r.sys)&flag.Deleted != 0 {
+				ch.deletedSize += v.Size - r.size
+			}
 			if _, err := ch.c.exec(ctx, `UPDATE messages SET size = ?, modseq = ? WHERE account_id = ?
 				AND mailbox_id = ? AND uid = ?`, v.Size, ch.seq(), int64(ch.acc), int64(ch.id), int64(v.UID)); err != nil {
 				return err
 			}
 		}
-		rows[v.UID] = row{size: v.Size, body: 1}
+		rows[v.UID] = row{sys: r.sys, size: v.Size, body: 1}
 	}
 	if err := ch.c.execBatch(ctx, `UPDATE messages SET body = 1 WHERE account_id = ? AND mailbox_id = ?
 		AND uid IN (VALUES `, ch.keys(), 1, `)`, uids); err != nil {

@@ -28,7 +28,7 @@ type change struct {
 
 // state is the columns of a mailbox that its messages determine.
 type state struct {
-	uidNext, modSeq, messages, unseen, deleted, size, bodies, bound int64
+	uidNext, modSeq, messages, unseen, deleted, size, deletedSize, bodies, bound int64
 }
 
 // load reads a mailbox in order to change it.
@@ -37,10 +37,11 @@ func (c *conn) load(ctx context.Context, acc account.ID, id mailbox.ID) (*change
 	st := &ch.state
 	var validity int64
 	err := c.one(ctx, []any{
-		&st.uidNext, &st.modSeq, &st.messages, &st.unseen, &st.deleted, &st.size, &st.bodies, &st.bound,
+		&st.uidNext, &st.modSeq, &st.messages, &st.unseen, &st.deleted, &st.size, &st.deletedSize,
+		&st.bodies, &st.bound,
 		&validity, &ch.name, &ch.deleting, &ch.q.local, &ch.q.last, &ch.queued, &ch.departs,
-	}, `SELECT m.uidnext, m.modseq, m.messages, m.unseen, m.deleted, m.size, m.bodies, m.bound, m.uidvalidity, m.name,
-		m.deleting, a.local, a.mutation,
+	}, `SELECT m.uidnext, m.modseq, m.messages, m.unseen, m.deleted, m.size, m.deleted_size, m.bodies, m.bound,
+		m.uidvalidity, m.name, m.deleting, a.local, a.mutation,
 		EXISTS (SELECT 1 FROM mutations WHERE account_id = ?2 AND mailbox_id = ?1 AND uid > 0),
 		EXISTS (SELECT 1 FROM departed WHERE account_id = ?2 AND mailbox_id = ?1)
 		FROM mailboxes m CROSS JOIN accounts a ON a.id = m.account_id WHERE m.id = ?1 AND m.account_id = ?2`, int64(id), int64(acc))
@@ -75,16 +76,17 @@ func (ch *change) keys(more ...any) []any { return append([]any{int64(ch.acc), i
 func (ch *change) count(sys flag.System, size int64, n int64) {
 	ch.messages += n
 	ch.size += n * size
-	ch.flagged(sys, n)
+	ch.flagged(sys, size, n)
 }
 
-// flagged adds the flags of a message n times to the counters.
-func (ch *change) flagged(sys flag.System, n int64) {
+// flagged adds the flags of a message of the size n times to the counters.
+func (ch *change) flagged(sys flag.System, size int64, n int64) {
 	if sys&flag.Seen == 0 {
 		ch.unseen += n
 	}
 	if sys&flag.Deleted != 0 {
 		ch.deleted += n
+		ch.deletedSize += n * size
 	}
 }
 
@@ -103,8 +105,8 @@ func (ch *change) take(n int) (mailbox.UID, error) {
 func (ch *change) save(ctx context.Context) error {
 	if ch.state != ch.before {
 		if _, err := ch.c.exec(ctx, `UPDATE mailboxes SET uidnext = ?, modseq = ?, messages = ?, unseen = ?, deleted = ?,
-			size = ?, bodies = ?, bound = bound + ? WHERE id = ?`, ch.uidNext, ch.modSeq, ch.messages, ch.unseen,
-			ch.deleted, ch.size, ch.bodies, ch.bound-ch.before.bound, int64(ch.id)); err != nil {
+			size = ?, deleted_size = ?, bodies = ?, bound = bound + ? WHERE id = ?`, ch.uidNext, ch.modSeq, ch.messages, ch.unseen,
+			ch.deleted, ch.size, ch.deletedSize, ch.bodies, ch.bound-ch.before.bound, int64(ch.id)); err != nil {
 			return err
 		}
 		ch.before.bound = ch.bound

@@ -58,6 +58,15 @@ func (ch *change) copyTo(ctx context.Context, to *change, e metadata.CopyEdit, d
 	if err != nil || len(rows) == 0 {
 		return err
 	}
+	if !e.Move {
+		var size int64
+		for _, r := range rows {
+			size += r.Size
+		}
+		if err := ch.c.grow(ctx, ch.acc, size, e.Quota); err != nil {
+			return err
+		}
+	}
 	first, err := to.take(len(rows))
 	if err != nil {
 		return err

@@ -216,9 +216,9 @@ func checkRows(t *testing.T, path string) {
 		t.Errorf("integrity check: %s", state)
 	}
 	for what, query := range map[string]string{
-		"counters": `SELECT count(*) FROM mailboxes b WHERE (messages, unseen, deleted, size, bodies) IS NOT
+		"counters": `SELECT count(*) FROM mailboxes b WHERE (messages, unseen, deleted, size, bodies, deleted_size) IS NOT
 			(SELECT count(*), coalesce(sum(sys & 8 = 0), 0), coalesce(sum(sys & 4 <> 0), 0), coalesce(sum(size), 0),
-			coalesce(sum(body), 0) FROM messages m WHERE m.mailbox_id = b.id)`,
+			coalesce(sum(body), 0), coalesce(sum(size) FILTER (WHERE sys & 4 <> 0), 0) FROM messages m WHERE m.mailbox_id = b.id)`,
 		"bodies without contents": `SELECT count(*) FROM messages m WHERE body = 1 AND NOT EXISTS
 			(SELECT 1 FROM contents c WHERE c.id = m.mailbox_id << 32 | m.uid AND c.size = m.size)`,
 		"contents without bodies": `SELECT count(*) FROM contents c WHERE NOT EXISTS (SELECT 1 FROM messages m

@@ -48,8 +48,8 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, done *meta
 			plans[r.Flags] = p
 		}
 		if p.Changed {
-			ch.flagged(r.Flags.Sys, -1)
-			ch.flagged(p.Flags.Sys, 1)
+			ch.flagged(r.Flags.Sys, r.Size, -1)
+			ch.flagged(p.Flags.Sys, r.Size, 1)
 			r.Flags, r.ModSeq = p.Flags, mailbox.ModSeq(ch.seq())
 			uids = append(uids, r.UID)
 			changed = append(changed, int64(r.UID))
@@ -120,6 +120,9 @@ func (s *Store) AddMessages(ctx context.Context, acc account.ID, e metadata.AddE
 		if err != nil {
 			return err
 		}
+		if err := ch.growBy(ctx, e); err != nil {
+			return err
+		}
 		if err := c.restored(ctx, acc, e.Restores); err != nil {
 			return err
 		}
@@ -139,6 +142,24 @@ func (s *Store) AddMessages(ctx context.Context, acc account.ID, e metadata.AddE
 		return metadata.Added{}, err
 	}
 	return done, nil
+}
+
+// growBy fails with fault.OverQuota when the account has no room for what an AddEdit adds to it.
+func (ch *change) growBy(ctx context.Context, e metadata.AddEdit) error {
+	if e.Quota == 0 {
+		return nil
+	}
+	var octets, replaced int64
+	for i := range e.Messages {
+		octets += sizeOf(&e.Messages[i])
+	}
+	if ref := e.Replaces; ref.UID != 0 {
+		if err := ch.c.one(ctx, []any{&replaced}, `SELECT coalesce(max(size), 0) FROM messages WHERE account_id = ?
+			AND mailbox_id = ? AND uid = ?`, int64(ch.acc), int64(ref.Mailbox), int64(ref.UID)); err != nil {
+			return err
+		}
+	}
+	return ch.c.grow(ctx, ch.acc, octets-replaced, e.Quota)
 }
 
 // replace expunges the message that an AddEdit replaces. The queue has the new ones before.

@@ -10,7 +10,7 @@ import (
 )
 
 const selectInfo = `SELECT id, account_id, name, attrs, subscribed, uidvalidity, uidnext, modseq, recent_from, messages,
-	unseen, deleted, size FROM mailboxes `
+	unseen, deleted, size, deleted_size FROM mailboxes `
 
 // isRenaming says whether a client gave the mailbox its name, and the upstream is yet to be told.
 const isRenaming = `EXISTS (SELECT 1 FROM mutations q INDEXED BY mutations_renames WHERE q.account_id = mailboxes.account_id
@@ -18,7 +18,7 @@ const isRenaming = `EXISTS (SELECT 1 FROM mutations q INDEXED BY mutations_renam
 		OR substr(mailboxes.name, 1, length(q.to_name) + 1) = q.to_name || '/'))`
 
 const selectMirrored = `SELECT id, account_id, name, attrs, subscribed, uidvalidity, uidnext, modseq, recent_from,
-	messages, unseen, deleted, size, bodies, bound, deleting, EXISTS (SELECT 1 FROM mutations q
+	messages, unseen, deleted, size, deleted_size, bodies, bound, deleting, EXISTS (SELECT 1 FROM mutations q
 		INDEXED BY mutations_uncertain WHERE q.account_id = mailboxes.account_id AND q.mailbox_id = mailboxes.id
 		AND q.state = 'sent' AND q.kind IN ('append', 'copy', 'move')),
 	coalesce((SELECT q.name FROM mutations q INDEXED BY mutations_message WHERE q.account_id = mailboxes.account_id
@@ -28,7 +28,7 @@ const selectMirrored = `SELECT id, account_id, name, attrs, subscribed, uidvalid
 func infoDest(m *mailbox.Info) []any {
 	return []any{
 		&m.ID, &m.Account, &m.Name, &m.Attrs, &m.Subscribed, &m.UIDValidity, &m.UIDNext, &m.HighestModSeq,
-		&m.RecentFrom, &m.Messages, &m.Unseen, &m.Deleted, &m.Size,
+		&m.RecentFrom, &m.Messages, &m.Unseen, &m.Deleted, &m.Size, &m.DeletedSize,
 	}
 }
 
@@ -98,6 +98,39 @@ func (s *Store) Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (m m
 			int64(id), int64(acc)), noMailbox)
 	})
 	return m, err
+}
+
+// Usage implements metadata.Mailboxes.
+func (s *Store) Usage(ctx context.Context, acc account.ID) (used int64, err error) {
+	err = s.view(ctx, "add up an account's mail", func(c *conn) error {
+		if err := c.existsAccount(ctx, acc); err != nil {
+			return err
+		}
+		used, err = c.usage(ctx, acc)
+		return err
+	})
+	return used, err
+}
+
+// usage returns the octets of an account's messages, from the counters of its mailboxes. sum() would fail where an upstream
+// claims absurd sizes; total() is exact up to 2^53.
+func (c *conn) usage(ctx context.Context, acc account.ID) (used int64, err error) {
+	err = c.one(ctx, []any{&used}, `SELECT CAST(max(0, min(total(size), 9e18)) AS INTEGER) FROM mailboxes
+		WHERE account_id = ? AND deleting = 0`, int64(acc))
+	return used, err
+}
+
+// grow fails with fault.OverQuota when an account would hold more than quota octets, 0 for any number, with so many
+// more. What does not grow is never refused: an account may hold more than its quota, from the upstream.
+func (c *conn) grow(ctx context.Context, acc account.ID, octets, quota int64) error {
+	if quota == 0 || octets <= 0 {
+		return nil
+	}
+	used, err := c.usage(ctx, acc)
+	if err == nil && used > quota-octets {
+		err = metadata.OverQuota(quota)
+	}
+	return err
 }
 
 // ClaimRecent implements metadata.Mailboxes. upTo above UIDNEXT counts as UIDNEXT. Where there is nothing to claim it

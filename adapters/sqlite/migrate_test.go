@@ -43,7 +43,7 @@ func TestMigrateEdits(t *testing.T) {
 		want := metadata.Mirrored{
 			Info: mailbox.Info{
 				ID: 3, Account: 1, Name: "INBOX", Attrs: 1, Subscribed: true, UIDValidity: 7, UIDNext: 5, HighestModSeq: 9,
-				RecentFrom: 2, Messages: 3, Unseen: 2, Deleted: 1, Size: 30,
+				RecentFrom: 2, Messages: 3, Unseen: 2, Deleted: 1, Size: 30, DeletedSize: 10,
 			},
 			Upstream: metadata.Upstream{Name: "INBOX", Delimiter: '/', Checkpoint: metadata.Checkpoint{
 				UIDValidity: 5, UIDNext: 6, ModSeq: 7, Messages: 2, Synced: time.Unix(0, 8).UTC(),

@@ -15,6 +15,13 @@ import (
 // copyAcross copies or moves messages to a mailbox of another account: they become new messages there, all or none. Of
 // a move the second half is done when the first is durable, so that a crash between them leaves two messages, never none.
 func (m *selected) copyAcross(ctx context.Context, uids mailbox.Set, to place, move bool) (Copied, error) {
+	octets, err := m.octets(ctx, uids)
+	if err != nil {
+		return Copied{}, err
+	}
+	if err := m.svc.room(ctx, to.info.Account, octets); err != nil {
+		return Copied{}, err // before any body is fetched
+	}
 	if err := m.supply(ctx, uids); err != nil {
 		return Copied{}, err
 	}
@@ -27,7 +34,7 @@ func (m *selected) copyAcross(ctx context.Context, uids mailbox.Set, to place, m
 		return done, nil
 	}
 	added, err := m.svc.c.Edits.AddMessages(ctx, to.info.Account, metadata.AddEdit{
-		Mailbox: to.info.ID, Messages: g.messages, Now: m.svc.c.Clock.Now(),
+		Mailbox: to.info.ID, Messages: g.messages, Quota: m.svc.c.Quota, Now: m.svc.c.Clock.Now(),
 	})
 	if err != nil {
 		return Copied{}, err
@@ -40,6 +47,23 @@ func (m *selected) copyAcross(ctx context.Context, uids mailbox.Set, to place, m
 		}
 	}
 	return done, nil
+}
+
+// octets returns the size of those of the messages that exist.
+func (m *selected) octets(ctx context.Context, uids mailbox.Set) (n int64, err error) {
+	if m.svc.c.Quota == 0 {
+		return 0, nil
+	}
+	now, err := m.entry.refresh(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for uid := range uids.All {
+		if i, exists := now.Find(mailbox.UID(uid)); exists {
+			n += now.At(i).Size
+		}
+	}
+	return n, nil
 }
 
 // supply sees to it that the bodies of the messages are stored.

@@ -36,6 +36,7 @@ type Session interface {
 	// Open selects a mailbox; errors as for Status.
 	Open(ctx context.Context, name string, o OpenOptions) (Mailbox, error)
 	Folders
+	Quotas
 	Close()
 }
 
@@ -69,6 +70,7 @@ type Status struct {
 	UIDValidity                       uint32
 	HighestModSeq                     mailbox.ModSeq
 	Size                              int64
+	DeletedSize                       int64 // of the messages that are marked \Deleted (RFC 9208 section 4.1.4)
 	MailboxID                         string
 }
 

@@ -35,6 +35,7 @@ type appending struct {
 	to     place
 	gather gather
 	parser message.Parser
+	size   int64     // octets of all its messages
 	held   [][]byte  // small messages that are not stored yet
 	at     []int     // their places in gather.messages
 	bytes  int       // of held
@@ -108,6 +109,7 @@ func (a *appending) add(ctx context.Context, r io.Reader, size int64, flags flag
 	if err := a.gather.add(n); err != nil {
 		return err
 	}
+	a.size += size
 	if a.bytes >= heldBytes {
 		return a.store(ctx)
 	}
@@ -196,7 +198,9 @@ func (a *appending) Commit(ctx context.Context, from Mailbox, replaced mailbox.U
 	if err := a.store(ctx); err != nil {
 		return Appended{}, fault.Wrap(op, err)
 	}
-	e := metadata.AddEdit{Mailbox: a.to.info.ID, Messages: a.gather.messages, Now: a.svc.c.Clock.Now()}
+	e := metadata.AddEdit{
+		Mailbox: a.to.info.ID, Messages: a.gather.messages, Quota: a.svc.c.Quota, Now: a.svc.c.Clock.Now(),
+	}
 	together := source != nil && source.account == a.to.info.Account
 	if together {
 		e.Replaces = mutation.Ref{Mailbox: source.mailbox, UID: replaced}

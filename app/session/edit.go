@@ -105,7 +105,8 @@ func (m *selected) Copy(ctx context.Context, uids mailbox.Set, to string, move b
 // copyWithin copies or moves within the account.
 func (m *selected) copyWithin(ctx context.Context, uids mailbox.Set, to place, move bool) (Copied, error) {
 	done, err := m.svc.c.Edits.CopyMessages(ctx, m.account, metadata.CopyEdit{
-		From: m.mailbox, To: to.info.ID, UIDs: uids, Move: move, Now: m.svc.c.Clock.Now(),
+		From: m.mailbox, To: to.info.ID, UIDs: uids, Move: move, Quota: m.svc.c.Quota,
+		Now: m.svc.c.Clock.Now(),
 	})
 	if err != nil {
 		return Copied{}, err

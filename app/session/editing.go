@@ -36,6 +36,9 @@ type Folders interface {
 
 // Append collects the messages of one APPEND or REPLACE. Nothing is visible before Commit. One goroutine uses it.
 type Append interface {
+	// Fits says whether a further message of the size would leave the account within its quota, so that a client need not
+	// send it in vain: fault.OverQuota when it would not. The other arguments are those of Commit. Commit decides.
+	Fits(ctx context.Context, size int64, from Mailbox, replaced mailbox.UID) error
 	// Add takes one message of exactly size octets from r, and reads no further, without holding it in memory when it is
 	// large. Any octets are a message. The zero date is now. After an error the Append is good for Close only, and part of
 	// the message may be left in r: r's own error is returned, an end of r before its time is fault.Canceled, a full disk
@@ -43,8 +46,9 @@ type Append interface {
 	Add(ctx context.Context, r io.Reader, size int64, flags flag.Set, date time.Time) error
 	// Commit adds the messages, all or none, and, with replaced not 0, expunges that message of from, a mailbox of the same
 	// session, in the same transaction (REPLACE, RFC 8508); where from is of another account, right after it.
-	// fault.NotFound when the mailbox or the message is gone meanwhile, fault.Forbidden when from is read-only. Without
-	// replaced from is not used.
+	// fault.NotFound when the mailbox or the message is gone meanwhile, fault.Forbidden when from is read-only,
+	// fault.OverQuota when the account would grow beyond its quota; within one account, what is replaced counts against what
+	// is added. Without replaced from is not used.
 	Commit(ctx context.Context, from Mailbox, replaced mailbox.UID) (Appended, error)
 	// Close forgets what was not committed.
 	Close()
@@ -65,7 +69,8 @@ type Edit interface {
 	Store(ctx context.Context, r StoreRequest) (Stored, error)
 	// Copy copies, or moves, messages to the mailbox; fault.NotFound when that does not exist, fault.Invalid for a name that
 	// only holds other mailboxes. All are copied or none. From one account to another the bodies are needed:
-	// fault.Unavailable when one cannot be had, fault.Limit for too many messages at once.
+	// fault.Unavailable when one cannot be had, fault.Limit for too many messages at once. fault.OverQuota when the account
+	// that gets them would grow beyond its quota: a move within one account never does.
 	Copy(ctx context.Context, uids mailbox.Set, to string, move bool) (Copied, error)
 	// Expunge removes the messages that are marked \Deleted, of all or of those in uids when it is not nil, and returns
 	// which they were.

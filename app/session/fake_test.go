@@ -240,6 +240,14 @@ func (w *world) Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (mai
 	return b.info, nil
 }
 
+func (w *world) Usage(ctx context.Context, acc account.ID) (used int64, _ error) {
+	infos, err := w.Mailboxes(ctx, acc)
+	for _, info := range infos {
+		used += info.Size
+	}
+	return used, err
+}
+
 func (w *world) ClaimRecent(_ context.Context, acc account.ID, id mailbox.ID, upTo mailbox.UID) (mailbox.UID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

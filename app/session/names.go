@@ -46,6 +46,7 @@ func (p *place) is(name string) bool {
 type root struct {
 	account account.ID
 	local   bool
+	email   string // the account's address
 	prefix  string // what stands before each of their names; "" for the first account
 }
 
@@ -152,17 +153,20 @@ func (l *login) remember(name string, p place) {
 	l.known = append(l.known, k)
 }
 
+// accounts returns the accounts that the session shows.
+func (l *login) accounts(ctx context.Context) ([]account.Account, error) {
+	if l.scope != nil {
+		return []account.Account{*l.scope}, nil
+	}
+	all, err := l.svc.c.Accounts.Accounts(ctx, l.user.ID)
+	return all, fault.Wrap("list accounts", err)
+}
+
 // tree reads the session's tree of mailboxes.
 func (l *login) tree(ctx context.Context) (*tree, error) {
-	accounts := []account.Account{}
-	if l.scope != nil {
-		accounts = append(accounts, *l.scope)
-	} else {
-		all, err := l.svc.c.Accounts.Accounts(ctx, l.user.ID)
-		if err != nil {
-			return nil, fault.Wrap("list accounts", err)
-		}
-		accounts = all
+	accounts, err := l.accounts(ctx)
+	if err != nil {
+		return nil, err
 	}
 	t := &tree{}
 	for i, acc := range accounts {
@@ -173,7 +177,7 @@ func (l *login) tree(ctx context.Context) (*tree, error) {
 		if err != nil {
 			return nil, fault.Wrap("list mailboxes", err)
 		}
-		at := root{account: acc.ID, local: acc.Local}
+		at := root{account: acc.ID, local: acc.Local, email: acc.Email}
 		if i > 0 {
 			top := accountName(acc, t.places)
 			at.prefix = top + delimiter

@@ -36,6 +36,7 @@ type rig struct {
 	accounts []account.Account
 	fences   []metadata.Fence
 	svc      *session.Service
+	quota    int64 // of each account, from the next opening on
 
 	mu      sync.Mutex
 	changed map[account.ID]int                        // calls of Config.Changed
@@ -77,7 +78,7 @@ func (r *rig) open() {
 	r.db = db
 	r.svc = session.New(session.Config{
 		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Edits: db, Folders: db, Upstreams: db, Blobs: r.blobs,
-		Bus: r.bus, Bodies: r, Clock: clock.System{},
+		Bus: r.bus, Bodies: r, Clock: clock.System{}, Quota: r.quota,
 		Changed: func(acc account.ID) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

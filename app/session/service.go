@@ -59,6 +59,7 @@ type Config struct {
 	// by what came after it, or "loaded" whole; of cache "body" "stored", or "fetched" or "streamed" from the upstream. It must
 	// not block. nil: nobody wants to know.
 	OnLookup func(cache, result string)
+	Quota    int64 // octets of mail that an account may hold; 0: any number
 	Clock    clock.Clock
 	Log      *slog.Logger // nil: slog.Default
 	Memory   int64        // octets for snapshots of mailboxes that no session has open; 0: DefaultMemory
@@ -173,7 +174,8 @@ func (s *Service) status(ctx context.Context, info mailbox.Info) (Status, error)
 	st := Status{
 		Messages: info.Messages, Unseen: info.Unseen, Deleted: info.Deleted, UIDNext: info.UIDNext,
 		UIDValidity: info.UIDValidity, HighestModSeq: info.HighestModSeq, Size: info.Size,
-		MailboxID: mailboxID(info.ID),
+		DeletedSize: info.DeletedSize,
+		MailboxID:   mailboxID(info.ID),
 	}
 	switch {
 	case info.RecentFrom <= 1:

@@ -102,7 +102,7 @@ func exitStatus(err error) int {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.NotFound, fault.Exists, fault.Forbidden, fault.Denied:
 		return 2
-	case fault.Unavailable, fault.Conflict, fault.Limit:
+	case fault.Unavailable, fault.Conflict, fault.Limit, fault.OverQuota:
 		return 3
 	case fault.Canceled:
 		if errors.Is(err, context.Canceled) {

@@ -81,6 +81,7 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 	c := session.Config{
 		Auth: in.auth, Accounts: in.store, Mailboxes: in.store, Messages: in.store, Edits: in.store, Folders: in.store,
 		Upstreams: in.store, Blobs: in.blobs, Bus: in.bus, Clock: clock.System{}, Log: in.log,
+		Quota: in.conf.AccountQuota,
 	}
 	if m != nil {
 		c.Bodies, c.Drop, c.Watch, c.Changed = m, m.Drop, m.Watch, m.Changed

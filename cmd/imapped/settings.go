@@ -19,8 +19,7 @@ import (
 // the program comes that its setting is for.
 func refused() map[string]string {
 	return map[string]string{
-		"SEARCH_INDEX_PATH":           "this version has no search index: take it away",
-		"DEFAULT_ACCOUNT_QUOTA_BYTES": "this version has no quota: take it away",
+		"SEARCH_INDEX_PATH": "this version has no search index: take it away",
 	}
 }
 

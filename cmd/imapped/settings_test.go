@@ -219,6 +219,29 @@ func loginAt(t *testing.T, addr, password string) string {
 	return string(all[bytes.Index(all, []byte("\r\na "))+4:])
 }
 
+// TestAccountQuotaSetting: an upstream's mail comes in beyond the quota, and what a client would add is refused, here and
+// upstream.
+func TestAccountQuotaSetting(t *testing.T) {
+	up := startUpstream(t)
+	m := startMirrorWith(t, configOf(t, "DEFAULT_ACCOUNT_QUOTA_BYTES=3000").In(filepath.Join(t.TempDir(), "data")), up)
+	c := dialMail(t, m.addr, "INBOX")
+	root := regexp.QuoteMeta(demoName + "@127.0.0.1")
+	told := c.ok("GETQUOTAROOT INBOX")
+	if !regexp.MustCompile(`^\* QUOTAROOT INBOX ` + root + `\r\n\* QUOTA ` + root + ` \(STORAGE \d\d+ 3\)\r\n$`).MatchString(told) {
+		t.Errorf("GETQUOTAROOT is answered %q", told)
+	}
+	for _, command := range []string{"APPEND Drafts {1}", "COPY 1 Drafts"} {
+		if _, answer := c.do("%s", command); !strings.HasPrefix(answer, "NO [OVERQUOTA]") {
+			t.Errorf("%s is answered %q", command, answer)
+		}
+	}
+	c.ok("MOVE 1 Drafts")
+	dialMail(t, up.addr, "Drafts").eventually(func(s string) bool { return found(s) > 0 }, "SEARCH ALL")
+	if told := dialMail(t, up.addr, "").ok("GETQUOTAROOT INBOX"); told != "* QUOTAROOT INBOX\r\n" {
+		t.Errorf("without a quota GETQUOTAROOT is answered %q", told)
+	}
+}
+
 // TestFirstUserByHash: the hash of a password is as good as the password.
 func TestFirstUserByHash(t *testing.T) {
 	hash, err := auth.New(auth.Config{}).Hash(demoName)
@@ -293,7 +316,7 @@ func TestConfigCommands(t *testing.T) {
 		t.Errorf("config show says %q", text)
 	}
 	for key := range refused() { // each is refused by name while nothing uses it
-		value := map[string]string{"DATABASE_URL": "postgres://db/mail", "REDIS_URL": "redis://cache", "DEFAULT_ACCOUNT_QUOTA_BYTES": "5",
+		value := map[string]string{"DATABASE_URL": "postgres://db/mail", "REDIS_URL": "redis://cache",
 			"R2_ENDPOINT": "https://s3.example.org", "R2_BUCKET": "mail", "HTTP_BIND": ":8080", "METRICS_BIND": ":9090"}[key]
 		if value == "" {
 			value = "something"

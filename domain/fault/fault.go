@@ -25,15 +25,16 @@ const (
 	Denied                  // wrong name or password
 	Forbidden               // right name, no permission (a read-only mailbox, a disabled user)
 	Unavailable             // cannot be done now; the same request may succeed later
-	Limit                   // over a quota, a rate or a size
+	Limit                   // over a rate or a size
 	Conflict                // somebody else changed it first, or the lease is lost
 	Corrupt                 // stored data failed its own check
 	Canceled                // the caller went away or its deadline passed
+	OverQuota               // the account would hold more than it may
 )
 
 var names = [...]string{
 	"internal", "not found", "exists", "invalid", "denied", "forbidden", "unavailable", "limit", "conflict",
-	"corrupt", "canceled",
+	"corrupt", "canceled", "over quota",
 }
 
 // String returns the kind's name in lower case, fit for a log field or a metric label.

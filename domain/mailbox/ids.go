@@ -79,4 +79,5 @@ type Info struct {
 	Unseen        uint32
 	Deleted       uint32
 	Size          int64 // the sum of the messages' sizes
+	DeletedSize   int64 // the part of Size that has \Deleted
 }

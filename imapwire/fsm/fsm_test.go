@@ -26,7 +26,8 @@ var rfc = []struct {
 	{"SUBSCRIBE", false, true, true}, {"UNSUBSCRIBE", false, true, true}, {"LIST", false, true, true},
 	{"LSUB", false, true, true}, {"NAMESPACE", false, true, true}, {"STATUS", false, true, true},
 	{"APPEND", false, true, true}, {"IDLE", false, true, true},
-	{"COMPRESS", false, true, true}, // RFC 4978 section 5: command-auth
+	{"COMPRESS", false, true, true},                                      // RFC 4978 section 5: command-auth
+	{"GETQUOTA", false, true, true}, {"GETQUOTAROOT", false, true, true}, // RFC 9208 section 4.1
 	// 6.4: selected state
 	{"CLOSE", false, false, true}, {"UNSELECT", false, false, true}, {"EXPUNGE", false, false, true},
 	{"SEARCH", false, false, true}, {"FETCH", false, false, true}, {"STORE", false, false, true},

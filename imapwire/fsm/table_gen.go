@@ -24,6 +24,8 @@ const (
 	Lsub                        // RFC 3501 6.3.9
 	Namespace                   // RFC 9051 6.3.10
 	Status                      // RFC 9051 6.3.11
+	GetQuota                    // RFC 9208 4.1.1
+	GetQuotaRoot                // RFC 9208 4.1.2
 	Append                      // RFC 9051 6.3.12
 	Idle                        // RFC 9051 6.3.13
 	Compress                    // RFC 4978 3
@@ -73,6 +75,8 @@ const (
 	CapReplace                     // RFC 8508
 	CapMultiappend                 // RFC 3502
 	CapAppendlimit                 // RFC 7889
+	CapQuota                       // RFC 9208
+	CapQuotaResStorage             // RFC 9208
 	CapEsearch                     // RFC 4731
 	CapSearchres                   // RFC 5182
 	CapWithin                      // RFC 5032
@@ -130,6 +134,10 @@ var rows = [Commands]Row{
 	Namespace: {Name: "NAMESPACE", Label: LabelNamespace, Capability: CapNamespace, Enable: "", RFC: "RFC 9051 6.3.10",
 		Flags: MayExpunge, Literals: LiteralsNone, OK: Same, NO: Same, BAD: Same},
 	Status: {Name: "STATUS", Label: LabelStatus, Capability: noCap, Enable: "", RFC: "RFC 9051 6.3.11",
+		Flags: MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
+	GetQuota: {Name: "GETQUOTA", Label: LabelGetQuota, Capability: CapQuota, Enable: "", RFC: "RFC 9208 4.1.1",
+		Flags: MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
+	GetQuotaRoot: {Name: "GETQUOTAROOT", Label: LabelGetQuotaRoot, Capability: CapQuota, Enable: "", RFC: "RFC 9208 4.1.2",
 		Flags: MayExpunge, Literals: LiteralsArgs, OK: Same, NO: Same, BAD: Same},
 	Append: {Name: "APPEND", Label: LabelAppend, Capability: noCap, Enable: "", RFC: "RFC 9051 6.3.12",
 		Flags: Writes | MayExpunge, Literals: LiteralsStream, OK: Same, NO: Same, BAD: Same},
@@ -195,6 +203,8 @@ const (
 	LabelLsub         = "lsub"
 	LabelNamespace    = "namespace"
 	LabelStatus       = "status"
+	LabelGetQuota     = "getquota"
+	LabelGetQuotaRoot = "getquotaroot"
 	LabelAppend       = "append"
 	LabelIdle         = "idle"
 	LabelCompress     = "compress"
@@ -226,17 +236,17 @@ var verdicts = [States][Commands]Verdict{
 	Authenticated: {
 		Unknown: UnknownCommand, Capability: Run, Noop: Run, Logout: Run, ID: Run, Enable: Run,
 		Select: Run, Examine: Run, Create: Run, Delete: Run, Rename: Run, Subscribe: Run,
-		Unsubscribe: Run, List: Run, Lsub: Run, Namespace: Run, Status: Run, Append: Run,
-		Idle: Run, Compress: Run,
+		Unsubscribe: Run, List: Run, Lsub: Run, Namespace: Run, Status: Run, GetQuota: Run,
+		GetQuotaRoot: Run, Append: Run, Idle: Run, Compress: Run,
 	},
 	Selected: {
 		Unknown: UnknownCommand, Capability: Run, Noop: Run, Logout: Run, ID: Run, Enable: Run,
 		Select: Run, Examine: Run, Create: Run, Delete: Run, Rename: Run, Subscribe: Run,
-		Unsubscribe: Run, List: Run, Lsub: Run, Namespace: Run, Status: Run, Append: Run,
-		Idle: Run, Compress: Run, Check: Run, Close: Run, Unselect: Run, Expunge: Run,
-		Search: Run, Fetch: Run, Store: Run, Copy: Run, Move: Run, Replace: Run,
-		UIDFetch: Run, UIDStore: Run, UIDSearch: Run, UIDCopy: Run, UIDMove: Run, UIDReplace: Run,
-		UIDExpunge: Run,
+		Unsubscribe: Run, List: Run, Lsub: Run, Namespace: Run, Status: Run, GetQuota: Run,
+		GetQuotaRoot: Run, Append: Run, Idle: Run, Compress: Run, Check: Run, Close: Run,
+		Unselect: Run, Expunge: Run, Search: Run, Fetch: Run, Store: Run, Copy: Run,
+		Move: Run, Replace: Run, UIDFetch: Run, UIDStore: Run, UIDSearch: Run, UIDCopy: Run,
+		UIDMove: Run, UIDReplace: Run, UIDExpunge: Run,
 	},
 	LoggedOut: {
 		Unknown: UnknownCommand,
@@ -295,6 +305,16 @@ var conflicts = [Commands]uint64{
 		1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close | 1<<Unselect |
 		1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace | 1<<UIDStore |
 		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
+	GetQuota: 1<<Unknown | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login | 1<<Enable |
+		1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename | 1<<Subscribe |
+		1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close | 1<<Unselect |
+		1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace | 1<<UIDStore |
+		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
+	GetQuotaRoot: 1<<Unknown | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login | 1<<Enable |
+		1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename | 1<<Subscribe |
+		1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Close | 1<<Unselect |
+		1<<Expunge | 1<<Store | 1<<Copy | 1<<Move | 1<<Replace | 1<<UIDStore |
+		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Append:   1<<Commands - 1,
 	Idle:     1<<Commands - 1,
 	Compress: 1<<Commands - 1,
@@ -321,10 +341,10 @@ var conflicts = [Commands]uint64{
 	Store: 1<<Unknown | 1<<Capability | 1<<Noop | 1<<Logout | 1<<ID | 1<<StartTLS |
 		1<<Authenticate | 1<<Login | 1<<Enable | 1<<Select | 1<<Examine | 1<<Create |
 		1<<Delete | 1<<Rename | 1<<Subscribe | 1<<Unsubscribe | 1<<List | 1<<Lsub |
-		1<<Namespace | 1<<Status | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
-		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Fetch | 1<<Copy |
-		1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove |
-		1<<UIDReplace | 1<<UIDExpunge,
+		1<<Namespace | 1<<Status | 1<<GetQuota | 1<<GetQuotaRoot | 1<<Append | 1<<Idle |
+		1<<Compress | 1<<Check | 1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search |
+		1<<Fetch | 1<<Copy | 1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDSearch |
+		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	Copy:    1<<Commands - 1,
 	Move:    1<<Commands - 1,
 	Replace: 1<<Commands - 1,
@@ -336,10 +356,10 @@ var conflicts = [Commands]uint64{
 	UIDStore: 1<<Unknown | 1<<Capability | 1<<Noop | 1<<Logout | 1<<ID | 1<<StartTLS |
 		1<<Authenticate | 1<<Login | 1<<Enable | 1<<Select | 1<<Examine | 1<<Create |
 		1<<Delete | 1<<Rename | 1<<Subscribe | 1<<Unsubscribe | 1<<List | 1<<Lsub |
-		1<<Namespace | 1<<Status | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
-		1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search | 1<<Fetch | 1<<Copy |
-		1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDSearch | 1<<UIDCopy | 1<<UIDMove |
-		1<<UIDReplace | 1<<UIDExpunge,
+		1<<Namespace | 1<<Status | 1<<GetQuota | 1<<GetQuotaRoot | 1<<Append | 1<<Idle |
+		1<<Compress | 1<<Check | 1<<Close | 1<<Unselect | 1<<Expunge | 1<<Search |
+		1<<Fetch | 1<<Copy | 1<<Move | 1<<Replace | 1<<UIDFetch | 1<<UIDSearch |
+		1<<UIDCopy | 1<<UIDMove | 1<<UIDReplace | 1<<UIDExpunge,
 	UIDSearch: 1<<Unknown | 1<<Noop | 1<<Logout | 1<<StartTLS | 1<<Authenticate | 1<<Login |
 		1<<Enable | 1<<Select | 1<<Examine | 1<<Create | 1<<Delete | 1<<Rename |
 		1<<Subscribe | 1<<Unsubscribe | 1<<Append | 1<<Idle | 1<<Compress | 1<<Check |
@@ -376,6 +396,8 @@ var capRows = [Caps]capRow{
 	CapReplace:          {name: "REPLACE", places: 1 << Authed, when: always, limited: false},
 	CapMultiappend:      {name: "MULTIAPPEND", places: 1 << Authed, when: always, limited: false},
 	CapAppendlimit:      {name: "APPENDLIMIT", places: 1 << Authed, when: always, limited: true},
+	CapQuota:            {name: "QUOTA", places: 1 << Authed, when: always, limited: false},
+	CapQuotaResStorage:  {name: "QUOTA=RES-STORAGE", places: 1 << Authed, when: always, limited: false},
 	CapEsearch:          {name: "ESEARCH", places: 1 << Authed, when: always, limited: false},
 	CapSearchres:        {name: "SEARCHRES", places: 1 << Authed, when: always, limited: false},
 	CapWithin:           {name: "WITHIN", places: 1 << Authed, when: always, limited: false},
@@ -396,6 +418,8 @@ var params = []param{
 	{command: Create, name: "USE", capability: CapCreateSpecialUse, enable: ""},
 	{command: Status, name: "APPENDLIMIT", capability: CapAppendlimit, enable: ""},
 	{command: List, name: "APPENDLIMIT", capability: CapAppendlimit, enable: ""},
+	{command: Status, name: "DELETED-STORAGE", capability: CapQuotaResStorage, enable: ""},
+	{command: List, name: "DELETED-STORAGE", capability: CapQuotaResStorage, enable: ""},
 	{command: Append, name: "MULTIAPPEND", capability: CapMultiappend, enable: ""},
 	{command: Append, name: "BINARY", capability: CapBinary, enable: ""},
 	{command: Append, name: "UTF8", capability: CapUtf8Accept, enable: "UTF8=ACCEPT"},
@@ -430,6 +454,8 @@ type Handler[A, R any] interface {
 	Lsub(A) R
 	Namespace(A) R
 	Status(A) R
+	GetQuota(A) R
+	GetQuotaRoot(A) R
 	Append(A) R
 	Idle(A) R
 	Compress(A) R
@@ -494,6 +520,10 @@ func Dispatch[A, R any](h Handler[A, R], c Command, a A) (r R) {
 		return h.Namespace(a)
 	case Status:
 		return h.Status(a)
+	case GetQuota:
+		return h.GetQuota(a)
+	case GetQuotaRoot:
+		return h.GetQuotaRoot(a)
 	case Append:
 		return h.Append(a)
 	case Idle:

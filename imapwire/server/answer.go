@@ -47,6 +47,7 @@ var codes = map[fault.Kind]string{
 	fault.Internal: "SERVERBUG", fault.NotFound: "NONEXISTENT", fault.Exists: "ALREADYEXISTS", fault.Invalid: "CANNOT",
 	fault.Denied: "AUTHENTICATIONFAILED", fault.Forbidden: "NOPERM", fault.Unavailable: "UNAVAILABLE",
 	fault.Limit: "LIMIT", fault.Conflict: "INUSE", fault.Corrupt: "CORRUPTION", fault.Canceled: "UNAVAILABLE",
+	fault.OverQuota: "OVERQUOTA",
 }
 
 // failure turns an error into an answer: the one place that does. An internal error's text stays in the log.

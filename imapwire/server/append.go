@@ -84,9 +84,16 @@ func (c *conn) mayUpload(cmd fsm.Command, args *syntax.Command, m *syntax.Append
 		return &a
 	case m.Size > uint64(c.srv.opt.AppendLimit):
 		return tooBig()
-	case c.up != nil:
-		return nil
+	case c.up == nil:
+		if refused := c.beginUpload(cmd, args); refused != nil {
+			return refused
+		}
 	}
+	return c.hasRoom(cmd, m.Size)
+}
+
+// beginUpload begins the upload of an APPEND or REPLACE.
+func (c *conn) beginUpload(cmd fsm.Command, args *syntax.Command) *answer {
 	up := &upload{}
 	if cmd != fsm.Append {
 		var refused *answer

@@ -426,6 +426,20 @@ func (c *checker) untagged() {
 			c.want(" ")
 			c.number()
 		})
+	case "QUOTAROOT":
+		c.want(" ")
+		c.astring()
+		for c.has(" ") {
+			c.astring()
+		}
+	case "QUOTA":
+		c.want(" ")
+		c.astring()
+		c.want(" (STORAGE ")
+		c.number()
+		c.want(" ")
+		c.number()
+		c.want(")")
 	case "SEARCH":
 		for c.has(" ") {
 			if c.has("(MODSEQ ") {

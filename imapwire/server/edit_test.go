@@ -21,7 +21,8 @@ func TestFailuresOfChanges(t *testing.T) {
 		want string
 	}{
 		{fault.New(fault.Unavailable, "commit", "database is locked"), "NO [UNAVAILABLE] commit: database is locked"},
-		{fault.New(fault.Limit, "commit", "the quota is used up"), "NO [LIMIT] commit: the quota is used up"},
+		{fault.New(fault.Limit, "commit", "there are too many"), "NO [LIMIT] commit: there are too many"},
+		{fault.New(fault.OverQuota, "commit", "there is no room"), "NO [OVERQUOTA] commit: there is no room"},
 		{fault.New(fault.Forbidden, "commit", "not yours"), "NO [NOPERM] commit: not yours"},
 		{fault.New(fault.Conflict, "commit", "in use"), "NO [INUSE] commit: in use"},
 		{fault.New(fault.Corrupt, "commit", "page 7"), "NO [CORRUPTION] commit: page 7"},
@@ -60,7 +61,7 @@ func TestWritingCapabilitiesSwitchedOff(t *testing.T) {
 	sampleMail(store)
 	ts := startServer(t, store, func(o *Options) {
 		o.Disable = []string{"MOVE", "UIDPLUS", "MULTIAPPEND", "BINARY", "REPLACE", "CREATE-SPECIAL-USE", "OBJECTID",
-			"APPENDLIMIT", "CONDSTORE"}
+			"APPENDLIMIT", "CONDSTORE", "QUOTA", "QUOTA=RES-STORAGE"}
 	})
 	c := dial(t, ts.addr).login("INBOX")
 	for _, step := range []struct{ cmd, want string }{
@@ -77,6 +78,10 @@ func TestWritingCapabilitiesSwitchedOff(t *testing.T) {
 		{"CREATE New", "x OK Create completed"},
 		{"STATUS Empty (APPENDLIMIT)", "x BAD STATUS does not know APPENDLIMIT"},
 		{"LIST \"\" * RETURN (STATUS (APPENDLIMIT))", "x BAD LIST does not know APPENDLIMIT"},
+		{"GETQUOTA u@example.org", "x BAD Unknown command"},
+		{"GETQUOTAROOT INBOX", "x BAD Unknown command"},
+		{"STATUS Empty (DELETED-STORAGE)", "x BAD STATUS does not know DELETED-STORAGE"},
+		{"LIST \"\" * RETURN (STATUS (DELETED-STORAGE))", "x BAD LIST does not know DELETED-STORAGE"},
 		{"STORE 1 (UNCHANGEDSINCE 1) FLAGS (\\Seen)", "x BAD STORE does not know UNCHANGEDSINCE"},
 	} {
 		if got := c.do(step.cmd); got[len(got)-1] != step.want || len(got) != 1 {

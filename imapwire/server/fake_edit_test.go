@@ -164,6 +164,16 @@ func (s *fakeSession) Append(_ context.Context, name string) (session.Append, er
 	return &fakeAppend{f: s.f, box: b}, nil
 }
 
+func (a *fakeAppend) Fits(_ context.Context, size int64, from session.Mailbox, replaced mailbox.UID) error {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	if replaced != 0 {
+		v := from.View()
+		size -= v.At(v.Seq(replaced)).Size
+	}
+	return a.f.room(size + a.size())
+}
+
 func (a *fakeAppend) Add(_ context.Context, r io.Reader, size int64, flags flag.Set, date time.Time) error {
 	a.f.mu.Lock()
 	err := a.f.fails("store message")
@@ -214,6 +224,18 @@ func (a *fakeAppend) Commit(_ context.Context, from session.Mailbox, replaced ma
 		return session.Appended{}, fault.New(fault.NotFound, op, "the mailbox is gone")
 	case len(a.box.msgs)+len(a.msgs) > fakeFull:
 		return session.Appended{}, fault.New(fault.Limit, op, "the mailbox is full")
+	}
+	grown := a.size()
+	if replaced != 0 {
+		box := from.(*fakeMailbox).box
+		for _, m := range box.msgs {
+			if m.UID == replaced {
+				grown -= m.Size
+			}
+		}
+	}
+	if err := a.f.room(grown); err != nil {
+		return session.Appended{}, err
 	}
 	if replaced != 0 {
 		box := from.(*fakeMailbox).box
@@ -351,6 +373,13 @@ func (m *fakeMailbox) Copy(_ context.Context, uids mailbox.Set, to string, move 
 	}
 	if len(target.msgs)+len(msgs) > fakeFull {
 		return session.Copied{}, fault.New(fault.Limit, op, "the mailbox is full")
+	}
+	var size int64
+	for _, x := range msgs {
+		size += x.Size
+	}
+	if err := f.room(size); err != nil && !move {
+		return session.Copied{}, err
 	}
 	if len(msgs) > 0 {
 		c.Target = target.add(msgs...)

@@ -35,6 +35,8 @@ type fake struct {
 	appends int // Appends that are open
 	// sessions is the ids with which clients logged in.
 	sessions []string
+	quota    int64 // octets of mail in all boxes; 0: any number
+	root     string
 }
 
 type fakeMessage struct {
@@ -60,7 +62,7 @@ type fakeBox struct {
 
 var testDate = time.Date(1994, 2, 7, 21, 52, 25, 0, time.FixedZone("", -8*3600))
 
-func newFake() *fake { return &fake{boxes: map[string]*fakeBox{}} }
+func newFake() *fake { return &fake{boxes: map[string]*fakeBox{}, root: "u@example.org"} }
 
 func (f *fake) box(name string) *fakeBox {
 	b := f.boxes[name]
@@ -242,6 +244,7 @@ func (b *fakeBox) status() session.Status {
 		}
 		if m.Flags.Has(flag.Deleted) {
 			st.Deleted++
+			st.DeletedSize += m.Size
 		}
 	}
 	return st

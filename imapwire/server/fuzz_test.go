@@ -109,6 +109,7 @@ func FuzzServer(f *testing.F) {
 	store := newFake()
 	sampleMail(store)
 	store.deliver("INBOX", messages["odd"])
+	store.setQuota(5000) // below AppendLimit: literals are refused for either
 	begin := store.copyOfBoxes()
 	var mu sync.Mutex
 	var caught any

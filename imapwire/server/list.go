@@ -17,10 +17,8 @@ func (c *conn) List(j *job) answer {
 		SpecialUse: args.Select&syntax.ListSelectSpecialUse != 0,
 		Status:     args.Return&syntax.ListReturnStatus != 0,
 	}
-	if args.Status&syntax.StatusAppendLimit != 0 {
-		if refused := c.param(j.cmd, "APPENDLIMIT"); refused != nil {
-			return *refused
-		}
+	if refused := c.statusItems(j.cmd, args.Status); refused != nil {
+		return *refused
 	}
 	return c.list(j, req, "LIST", args)
 }
@@ -123,10 +121,8 @@ func appendAttrs(dst []byte, b *session.Listed, subscribed bool) []byte {
 
 // Status answers STATUS (RFC 9051 section 6.3.11).
 func (c *conn) Status(j *job) answer {
-	if j.args.Status&syntax.StatusAppendLimit != 0 {
-		if refused := c.param(j.cmd, "APPENDLIMIT"); refused != nil {
-			return *refused
-		}
+	if refused := c.statusItems(j.cmd, j.args.Status); refused != nil {
+		return *refused
 	}
 	name, refused := c.mailboxName(j.args.Mailbox)
 	if refused != nil {
@@ -140,6 +136,21 @@ func (c *conn) Status(j *job) answer {
 	defer c.out.end()
 	c.writeStatus(name, &st, j.args.Status)
 	return ok("Status completed")
+}
+
+// statusItems returns the answer to a command that asks for STATUS items which it must not use; nil when it may.
+func (c *conn) statusItems(cmd fsm.Command, items syntax.StatusItems) *answer {
+	for _, need := range [...]struct {
+		item  syntax.StatusItems
+		param string
+	}{{syntax.StatusAppendLimit, "APPENDLIMIT"}, {syntax.StatusDeletedStorage, "DELETED-STORAGE"}} {
+		if items&need.item != 0 {
+			if refused := c.param(cmd, need.param); refused != nil {
+				return refused
+			}
+		}
+	}
+	return nil
 }
 
 // writeStatus writes one STATUS response; the output is locked.
@@ -166,6 +177,7 @@ func (c *conn) writeStatus(name string, st *session.Status, items syntax.StatusI
 	number(syntax.StatusUIDValidity, "UIDVALIDITY ", uint64(st.UIDValidity))
 	number(syntax.StatusUnseen, "UNSEEN ", uint64(st.Unseen))
 	number(syntax.StatusDeleted, "DELETED ", uint64(st.Deleted))
+	number(syntax.StatusDeletedStorage, "DELETED-STORAGE ", uint64(max(st.DeletedSize, 0)))
 	number(syntax.StatusSize, "SIZE ", uint64(max(st.Size, 0)))
 	number(syntax.StatusHighestModSeq, "HIGHESTMODSEQ ", uint64(max(st.HighestModSeq, 1)))
 	number(syntax.StatusAppendLimit, "APPENDLIMIT ", uint64(c.srv.opt.AppendLimit))

@@ -12,8 +12,10 @@ import (
 )
 
 // realServer is a server over the whole application, with n small messages in INBOX.
-func realServer(t testing.TB, n int) *testServer {
-	r := newRealStore(t)
+func realServer(t testing.TB, n int) *testServer { return realServerWithQuota(t, n, 0) }
+
+func realServerWithQuota(t testing.TB, n int, quota int64) *testServer {
+	r := newRealStore(t, quota)
 	raws := make([][]byte, n)
 	for i := range raws {
 		raws[i] = fmt.Appendf(nil, "From: a@example.org\r\nSubject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)

@@ -89,7 +89,10 @@ func (w *twin) do(cmd string) {
 // application: what they answer is the same.
 func TestRealLikeTheFake(t *testing.T) {
 	rnd := testSeed(t)
-	store, whole := newFake(), newRealStore(t)
+	quota := []int64{0, 10_000, 200_000}[rnd.IntN(3)]
+	store, whole := newFake(), newRealStore(t, quota)
+	store.setQuota(quota)
+	t.Logf("a quota of %d octets", quota)
 	for range 8 {
 		raw := []byte(strings.ReplaceAll(messages["plain"], "\n", "\r\n"))
 		store.deliverRaw("INBOX", raw)
@@ -182,7 +185,9 @@ func (g generator) command() string {
 			func() string { return "CLOSE" },
 			func() string { return "UNSELECT" },
 			func() string { return "EXAMINE " + g.box() },
-			func() string { return "STATUS " + g.box() + " (MESSAGES UIDNEXT UNSEEN DELETED SIZE)" },
+			func() string { return "STATUS " + g.box() + " (MESSAGES UIDNEXT UNSEEN DELETED SIZE DELETED-STORAGE)" },
+			func() string { return "GETQUOTAROOT " + g.box() },
+			func() string { return "GETQUOTA " + g.pick("u@example.org", `""`) },
 			func() string { return "CREATE " + g.box() },
 			func() string { return "CREATE " + g.box() },
 			func() string { return "DELETE " + g.box() },
@@ -191,5 +196,5 @@ func (g generator) command() string {
 				return uid + "SEARCH RETURN (ALL COUNT) " + g.pick("ALL", "UNSEEN", "DELETED", "KEYWORD $Work")
 			},
 			func() string { return "LIST \"\" *" },
-		})[g.IntN(36)]()
+		})[g.IntN(38)]()
 }

@@ -38,7 +38,8 @@ type realStore struct {
 	box     *deliver.Box
 }
 
-func newRealStore(t testing.TB) *realStore {
+// newRealStore makes it; quota is how many octets an account may hold, 0 for any number.
+func newRealStore(t testing.TB, quota int64) *realStore {
 	ctx := context.Background()
 	dir := t.TempDir()
 	db, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, "db"), Migrate: true})
@@ -69,7 +70,7 @@ func newRealStore(t testing.TB) *realStore {
 	}
 	return &realStore{box: box, service: session.New(session.Config{
 		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Blobs: blobs, Bus: bus, Clock: clock.System{},
-		Edits: db, Folders: db,
+		Edits: db, Folders: db, Quota: quota,
 	})}
 }
 
@@ -136,7 +137,7 @@ func corpus(t testing.TB, n int) [][]byte {
 // those that were delivered.
 func TestRealMail(t *testing.T) {
 	raws := corpus(t, 400)
-	r := newRealStore(t)
+	r := newRealStore(t, 0)
 	r.deliver(t, "INBOX", raws...)
 	ts := startServer(t, newFake(), func(o *Options) { o.Sessions = r.service })
 	c := dial(t, ts.addr)
@@ -191,7 +192,7 @@ func TestIdleMemory(t *testing.T) {
 	for i := range raws {
 		raws[i] = fmt.Appendf(nil, "From: a@example.org\r\nSubject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)
 	}
-	r := newRealStore(t)
+	r := newRealStore(t, 0)
 	r.deliver(t, "INBOX", raws...)
 	ts := startServer(t, newFake(), func(o *Options) { o.Sessions = r.service })
 	clients := make([]*client, n)
@@ -264,7 +265,7 @@ func rss(t testing.TB) uint64 {
 // BenchmarkReal measures whole commands over loopback, on 3,000 messages of real mail.
 func BenchmarkReal(b *testing.B) {
 	raws := corpus(b, 3000)
-	r := newRealStore(b)
+	r := newRealStore(b, 0)
 	r.deliver(b, "INBOX", raws...)
 	ts := startServer(b, newFake(), func(o *Options) { o.Sessions = r.service })
 	for _, cmd := range []string{

@@ -20,7 +20,7 @@ import (
 //	                  lines up to the one that fits the next line
 //	C2: S2: ...       the same on another connection
 //	! verb args       something happens in the store: deliver BOX NAME [flags], flags BOX UID [flags],
-//	                  expunge BOX UID..., drop BOX; or the client sends N octets without a line end: pad N
+//	                  expunge BOX UID..., drop BOX, quota N (octets; 0: none); or the client sends N octets without a line end: pad N
 //	CLOSED: CLOSED2:  the server closes the connection
 //
 // In client lines, \r, \n, \t, \\ and \xHH are escapes. A connection's greeting is read before its first line.
@@ -157,6 +157,8 @@ func (s *script) event(words []string) {
 		s.ts.store.setFlags(words[1], uids[0], words[3:]...)
 	case "expunge":
 		s.ts.store.expunge(words[1], uids...)
+	case "quota":
+		s.ts.store.setQuota(int64(uids[0]))
 	case "drop":
 		s.ts.store.drop(words[1])
 	default:

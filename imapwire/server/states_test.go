@@ -21,6 +21,7 @@ var samples = map[fsm.Command]string{
 	fsm.Replace: "REPLACE 1 x {1+}\r\nx", fsm.UIDReplace: "UID REPLACE 1 x {1+}\r\nx",
 	fsm.UIDFetch: "UID FETCH 1 UID", fsm.UIDStore: `UID STORE 1 FLAGS (\Seen)`, fsm.UIDSearch: "UID SEARCH ALL",
 	fsm.UIDCopy: "UID COPY 1 x", fsm.UIDMove: "UID MOVE 1 x", fsm.UIDExpunge: "UID EXPUNGE 1",
+	fsm.GetQuota: "GETQUOTA root", fsm.GetQuotaRoot: "GETQUOTAROOT INBOX",
 }
 
 // TestEveryCommandInEveryState sends each command in each state that a connection can be in, with STARTTLS possible

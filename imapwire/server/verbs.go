@@ -44,5 +44,5 @@ var plainCommands = [...]fsm.Command{
 	syntax.VerbIdle: fsm.Idle, syntax.VerbCheck: fsm.Check, syntax.VerbClose: fsm.Close,
 	syntax.VerbUnselect: fsm.Unselect, syntax.VerbExpunge: fsm.Expunge, syntax.VerbSearch: fsm.Search,
 	syntax.VerbFetch: fsm.Fetch, syntax.VerbStore: fsm.Store, syntax.VerbCopy: fsm.Copy, syntax.VerbMove: fsm.Move,
-	syntax.VerbReplace: fsm.Replace,
+	syntax.VerbReplace: fsm.Replace, syntax.VerbGetQuota: fsm.GetQuota, syntax.VerbGetQuotaRoot: fsm.GetQuotaRoot,
 }

@@ -16,8 +16,9 @@ type Command struct {
 	Login   LoginArgs   // LOGIN
 	ID      []IDParam   // ID; nil for ID NIL
 	Words   []String    // ENABLE: capabilities; COMPRESS: the one mechanism; CREATE: the special uses asked for
-	Mailbox String      // SELECT EXAMINE CREATE DELETE RENAME(from) SUBSCRIBE UNSUBSCRIBE STATUS APPEND COPY MOVE REPLACE
+	Mailbox String      // SELECT EXAMINE CREATE DELETE RENAME(from) SUBSCRIBE UNSUBSCRIBE STATUS APPEND COPY MOVE REPLACE GETQUOTAROOT
 	To      String      // RENAME: the new name
+	Root    String      // GETQUOTA: the quota root
 	Select  SelectArgs  // SELECT, EXAMINE
 	List    ListArgs    // LIST, LSUB
 	Status  StatusItems // STATUS
@@ -169,11 +170,12 @@ const (
 	StatusUIDNext
 	StatusUIDValidity
 	StatusUnseen
-	StatusDeleted       // RFC 9051
-	StatusSize          // RFC 8438, RFC 9051
-	StatusHighestModSeq // RFC 7162
-	StatusMailboxID     // RFC 8474
-	StatusAppendLimit   // RFC 7889
+	StatusDeleted        // RFC 9051
+	StatusSize           // RFC 8438, RFC 9051
+	StatusHighestModSeq  // RFC 7162
+	StatusMailboxID      // RFC 8474
+	StatusAppendLimit    // RFC 7889
+	StatusDeletedStorage // RFC 9208
 )
 
 // Range is one element of a sequence set, with 0 for "*". It is normalized: First <= Last when neither is "*"; of a

@@ -62,7 +62,9 @@ func encodeArgs(w *CommandWriter, c *Command) {
 			}
 			w.Raw("))")
 		}
-	case VerbDelete, VerbSubscribe, VerbUnsubscribe:
+	case VerbGetQuota:
+		put(w.SP(), c.Root)
+	case VerbDelete, VerbSubscribe, VerbUnsubscribe, VerbGetQuotaRoot:
 		put(w.SP(), c.Mailbox)
 	case VerbRename:
 		put(w.SP(), c.Mailbox)
@@ -155,7 +157,7 @@ func encodeWords(w *CommandWriter, names []string) {
 
 func encodeStatus(w *CommandWriter, items StatusItems) {
 	encodeWords(w, bitNames(items, "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ",
-		"MAILBOXID", "APPENDLIMIT"))
+		"MAILBOXID", "APPENDLIMIT", "DELETED-STORAGE"))
 }
 
 func encodeList(w *CommandWriter, l *ListArgs) {

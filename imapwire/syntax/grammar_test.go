@@ -209,7 +209,7 @@ var slowCommand = sync.OnceValue(func() rule {
 		return err == nil
 	})
 
-	statusItems := paren(list(words("MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ MAILBOXID APPENDLIMIT")))
+	statusItems := paren(list(words("MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ MAILBOXID APPENDLIMIT DELETED-STORAGE")))
 	listChar := func(c byte) bool { return slowAString(c) || c == '%' || c == '*' }
 	pattern := alt(some(oneOf(listChar)), str)
 	listSelect := paren(opt(list(words("SUBSCRIBED REMOTE RECURSIVEMATCH SPECIAL-USE"))))
@@ -275,7 +275,7 @@ var slowCommand = sync.OnceValue(func() rule {
 		cmd("ENABLE", list(atom)), cmd("COMPRESS", atom), cmd("ID", alt(lit("NIL"), idList)),
 		seq(words("SELECT EXAMINE"), sp, astring, opt(seq(sp, selectParams))),
 		cmd("CREATE", seq(astring, opt(seq(sp, paren(seq(lit("USE"), sp, paren(opt(list(seq(lit(`\`), atom)))))))))),
-		seq(words("DELETE SUBSCRIBE UNSUBSCRIBE"), sp, astring), cmd("RENAME", seq(astring, sp, astring)),
+		seq(words("DELETE SUBSCRIBE UNSUBSCRIBE GETQUOTA GETQUOTAROOT"), sp, astring), cmd("RENAME", seq(astring, sp, astring)),
 		cmd("LIST", listArgs), cmd("LSUB", seq(astring, sp, pattern)), cmd("STATUS", seq(astring, sp, statusItems)),
 		cmd("APPEND", seq(astring, sp, list(message))), both("REPLACE", seq(seqNumber, sp, astring, sp, message)),
 		cmd("UID EXPUNGE", set), both("COPY", seq(set, sp, astring)), both("MOVE", seq(set, sp, astring)),

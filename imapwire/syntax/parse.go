@@ -203,12 +203,14 @@ func (c *cursor) arguments(verb Verb) {
 		if c.more() {
 			c.createParams()
 		}
-	case VerbDelete, VerbSubscribe, VerbUnsubscribe:
+	case VerbDelete, VerbSubscribe, VerbUnsubscribe, VerbGetQuotaRoot:
 		cmd.Mailbox = c.astring(c.prod)
 	case VerbRename:
 		cmd.Mailbox = c.astring(c.prod)
 		c.sp(c.prod)
 		cmd.To = c.astring(c.prod)
+	case VerbGetQuota:
+		cmd.Root = c.astring(c.prod)
 	case VerbList:
 		c.list()
 	case VerbLsub:

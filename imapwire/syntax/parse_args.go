@@ -273,7 +273,7 @@ func (c *cursor) statusItems() (items StatusItems) {
 }
 
 func statusItem(name []byte) StatusItems {
-	var up [13]byte
+	var up [15]byte
 	if len(name) > len(up) {
 		return 0
 	}
@@ -298,6 +298,8 @@ func statusItem(name []byte) StatusItems {
 		return StatusMailboxID
 	case "APPENDLIMIT":
 		return StatusAppendLimit
+	case "DELETED-STORAGE":
+		return StatusDeletedStorage
 	}
 	return 0
 }

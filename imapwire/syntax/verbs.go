@@ -38,6 +38,8 @@ const (
 	VerbCopy
 	VerbMove
 	VerbReplace
+	VerbGetQuota
+	VerbGetQuotaRoot
 )
 
 var verbNames = [...]string{
@@ -48,6 +50,7 @@ var verbNames = [...]string{
 	VerbNamespace: "NAMESPACE", VerbStatus: "STATUS", VerbAppend: "APPEND", VerbIdle: "IDLE", VerbCheck: "CHECK",
 	VerbClose: "CLOSE", VerbUnselect: "UNSELECT", VerbExpunge: "EXPUNGE", VerbSearch: "SEARCH", VerbFetch: "FETCH",
 	VerbStore: "STORE", VerbCopy: "COPY", VerbMove: "MOVE", VerbReplace: "REPLACE",
+	VerbGetQuota: "GETQUOTA", VerbGetQuotaRoot: "GETQUOTAROOT",
 }
 
 // String returns the name in upper case, "" for VerbUnknown.
@@ -129,6 +132,10 @@ func LookupVerb(name []byte) Verb {
 		return VerbMove
 	case "REPLACE":
 		return VerbReplace
+	case "GETQUOTA":
+		return VerbGetQuota
+	case "GETQUOTAROOT":
+		return VerbGetQuotaRoot
 	}
 	return VerbUnknown
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"imapped/domain/account"
+	"imapped/domain/fault"
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/mutation"
@@ -90,7 +91,16 @@ type AddEdit struct {
 	// Restores is ids of the undo list (Retained.ID), which Messages were made from: they leave the list in the same
 	// transaction, so that each comes back once; fault.Conflict when one is not on the account's list any more.
 	Restores []int64
+	Quota    int64 // see OverQuota; 0: none
 	Now      time.Time
+}
+
+// OverQuota returns what an edit fails with, and changes nothing, that would grow its account beyond its Quota: Usage after
+// it would be above both the Quota, in octets, and what Usage was before. The store finds that out in the edit's own
+// transaction, so that of edits at the same time, in whichever mailboxes of the account, no two take the same room. Nothing
+// else is ever refused so: what the upstream has always comes in, and then the account holds more than its quota.
+func OverQuota(quota int64) error {
+	return fault.Newf(fault.OverQuota, "", "the account may hold %d KiB", (quota+1023)/1024)
 }
 
 // Added is what AddMessages did.
@@ -105,6 +115,7 @@ type CopyEdit struct {
 	From, To mailbox.ID
 	UIDs     mailbox.Set
 	Move     bool
+	Quota    int64 // see OverQuota; 0: none. A move grows nothing
 	Now      time.Time
 }
 

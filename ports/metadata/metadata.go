@@ -8,7 +8,7 @@
 //  3. Every write of an account's owner carries a Fence; with a fence that is not the current one it fails with
 //     fault.Conflict and changes nothing.
 //  4. A missing user, account or mailbox is fault.NotFound; a name taken already is fault.Exists.
-//  5. A mailbox's counters (Messages, Unseen, Deleted, Size) are changed in the transaction that changes its rows.
+//  5. A mailbox's counters (Messages, Unseen, Deleted, Size, DeletedSize) are changed in the transaction that changes its rows.
 package metadata
 
 import (
@@ -81,6 +81,9 @@ type Mailboxes interface {
 	// Mailboxes returns an account's mailboxes by name.
 	Mailboxes(ctx context.Context, acc account.ID) ([]mailbox.Info, error)
 	Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (mailbox.Info, error)
+	// Usage returns the sum of the Size of an account's mailboxes, in octets, from their counters: it does not become
+	// slower with the number of messages.
+	Usage(ctx context.Context, acc account.ID) (int64, error)
 	// ClaimRecent makes the messages below upTo no longer recent for others and returns the UID from which on they
 	// were recent until now: at or above it and below upTo they are the caller's. It raises no mod-sequence. An upTo
 	// above UIDNEXT counts as UIDNEXT.

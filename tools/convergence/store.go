@@ -74,6 +74,10 @@ func (s store) Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (mail
 	return call(s.lane, "Mailbox", false, func() (mailbox.Info, error) { return s.db.Mailbox(ctx, acc, id) })
 }
 
+func (s store) Usage(ctx context.Context, acc account.ID) (int64, error) {
+	return call(s.lane, "Usage", false, func() (int64, error) { return s.db.Usage(ctx, acc) })
+}
+
 func (s store) ClaimRecent(ctx context.Context, acc account.ID, id mailbox.ID, upTo mailbox.UID) (mailbox.UID, error) {
 	return call(s.lane, "ClaimRecent", true, func() (mailbox.UID, error) { return s.db.ClaimRecent(ctx, acc, id, upTo) })
 }

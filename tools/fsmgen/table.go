@@ -200,6 +200,10 @@ func ident(name string) string {
 		case "ID", "UID":
 		case "STARTTLS":
 			words[i] = "StartTLS"
+		case "GETQUOTA":
+			words[i] = "GetQuota"
+		case "GETQUOTAROOT":
+			words[i] = "GetQuotaRoot"
 		default:
 			words[i] = w[:1] + strings.ToLower(w[1:])
 		}

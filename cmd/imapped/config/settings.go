@@ -98,7 +98,8 @@ func settings() []setting {
 			help: "The largest message that a client may append, told as APPENDLIMIT (RFC 7889). Messages from the upstream are mirrored " +
 				"whatever their size. Follows `MAX_LITERAL_SIZE_BYTES` where only that is set, and smaller."},
 		{key: "DEFAULT_ACCOUNT_QUOTA_BYTES", def: "0", unit: octets, bare: true, set: size(0, 1<<60, func(c *Config) *int64 { return &c.AccountQuota }),
-			help: "How much mail an account may hold; 0: any."},
+			help: "How much mail an account may hold, by the sizes of its messages; 0: any. A client's message that would go beyond it is " +
+				"refused with OVERQUOTA (RFC 9208); mail from the upstream always comes in, and counts."},
 		{key: "LOGIN_RATE_LIMIT_FAILURES", def: "5", unit: "logins", bare: true, set: number(0, 1_000_000, func(c *Config) *int { return &c.LoginFailures }),
 			help: "How many wrong passwords a user may have at an IP address before both are locked out; 0: any number. " +
 				"An address alone may have 10 times as many, a user alone 20 times."},

@@ -32,7 +32,7 @@ def text(name):
 m = imaplib.IMAP4(host, int(port))
 ok("login", m.login(user, password))
 offered = ok("capability", m.capability())[0].decode().split()
-for name in ("UIDPLUS", "MOVE", "MULTIAPPEND", "REPLACE", "CREATE-SPECIAL-USE", "BINARY"):
+for name in ("UIDPLUS", "MOVE", "MULTIAPPEND", "REPLACE", "CREATE-SPECIAL-USE", "BINARY", "QUOTA", "QUOTA=RES-STORAGE"):
     expect("capability", name in offered, f"{name} is not among {offered}")
 
 # Mailboxes.
@@ -82,8 +82,15 @@ expect("copy to nothing", b"TRYCREATE" in ok("copy to nothing", m.copy("1", "Now
 expect("copies", count('"Python/Sub folder"') == 4, count('"Python/Sub folder"'))
 expect("left", count("Python") == 6, count("Python"))
 
+# Quota: none is configured, so that there are no roots.
+root, quota = ok("getquotaroot", m.getquotaroot("Python"))
+expect("getquotaroot", root == [b"Python"] and quota == [None], (root, quota))
+ok("getquota", m.getquota(user), "NO")
+
 # Removing.
 ok("mark", m.store("1:2", "+FLAGS", r"(\Deleted)"))
+freed = ok("deleted storage", m.status("Python", "(DELETED DELETED-STORAGE)"))[0]
+expect("deleted storage", re.search(rb"DELETED 2 DELETED-STORAGE %d\)" % (2 * len(text("append-0"))), freed), freed)
 ok("uid expunge", m.uid("EXPUNGE", "1"))
 expect("uid expunge", count("Python") == 5, count("Python"))
 gone = ok("expunge", m.expunge())

@@ -175,6 +175,8 @@ func testNotFound(t *testing.T, h Harness) {
 	}
 	_, err = f.Mailboxes(f.ctx, noAcc)
 	f.fails(err, fault.NotFound)
+	_, err = f.Usage(f.ctx, noAcc)
+	f.fails(err, fault.NotFound)
 	_, err = f.Mirrored(f.ctx, noAcc)
 	f.fails(err, fault.NotFound)
 	_, err = f.Status(f.ctx, noAcc)

@@ -125,6 +125,35 @@ func (e *edits) editFlags(b *editBox) {
 	equal(e.t, "modified", done.Modified.String(), modified.String())
 }
 
+// usage is what the account holds in the model.
+func (m *editModel) usage() (n int64) {
+	for _, b := range m.boxes {
+		for _, r := range b.rows {
+			n += r.Size
+		}
+	}
+	return n
+}
+
+// quota returns a quota that leaves some room, or none, or less; most often there is none.
+func (e *edits) quota() int64 {
+	if e.rng.IntN(3) > 0 {
+		return 0
+	}
+	return max(1, e.model.usage()+int64(e.rng.IntN(4000)-1000))
+}
+
+// refused says whether a change that makes the account grow was to be refused, and checks that it was, or was not.
+func (e *edits) refused(err error, quota, grown int64) bool {
+	e.t.Helper()
+	if quota > 0 && grown > 0 && e.model.usage()+grown > quota {
+		e.fails(err, fault.OverQuota)
+		return true
+	}
+	e.ok(err)
+	return false
+}
+
 func (e *edits) addMessages(b *editBox) {
 	msgs := letters(1 + e.rng.IntN(3))
 	for i := range msgs {
@@ -132,9 +161,16 @@ func (e *edits) addMessages(b *editBox) {
 		msgs[i].Flags, msgs[i].Identity = e.flags(), message.Identity{Email: oid("email", e.serial)}
 		msgs[i].Content.Blob = blob.Key{byte(e.serial), byte(e.serial >> 8), 1}
 	}
-	e.note("add %d to %d", len(msgs), b.id)
-	done, err := e.AddMessages(e.ctx, e.acc.ID, metadata.AddEdit{Mailbox: b.id, Messages: msgs, Now: later})
-	e.ok(err)
+	edit := metadata.AddEdit{Mailbox: b.id, Messages: msgs, Quota: e.quota(), Now: later}
+	e.note("add %d to %d, quota %d", len(msgs), b.id, edit.Quota)
+	done, err := e.AddMessages(e.ctx, e.acc.ID, edit)
+	var grown int64
+	for _, n := range msgs {
+		grown += n.Content.Size
+	}
+	if e.refused(err, edit.Quota, grown) {
+		return
+	}
 	for i, n := range msgs {
 		row := mailbox.Row{Flags: n.Flags, Size: n.Content.Size, Date: n.Date, Zone: n.Zone}
 		uid := b.insert(editRow{Row: row, blob: n.Content.Blob}, n.Identity.Email)
@@ -145,11 +181,20 @@ func (e *edits) addMessages(b *editBox) {
 
 func (e *edits) copyMessages(b *editBox) {
 	edit := metadata.CopyEdit{
-		From: b.id, To: e.ids[e.rng.IntN(len(e.ids))], UIDs: e.uids(b), Move: e.rng.IntN(2) == 0, Now: later,
+		From: b.id, To: e.ids[e.rng.IntN(len(e.ids))], UIDs: e.uids(b), Move: e.rng.IntN(2) == 0,
+		Quota: e.quota(), Now: later,
 	}
 	e.note("copy %+v", edit)
 	done, err := e.CopyMessages(e.ctx, e.acc.ID, edit)
-	e.ok(err)
+	var grown int64
+	for _, r := range b.sorted() {
+		if !edit.Move && edit.UIDs.Contains(uint32(r.UID)) {
+			grown += r.Size
+		}
+	}
+	if e.refused(err, edit.Quota, grown) {
+		return
+	}
 	source, target := e.model.copy(edit)
 	equal(e.t, "source and target", [2][]mailbox.UID{done.Source, done.Target}, [2][]mailbox.UID{source, target})
 }
@@ -330,6 +375,7 @@ func (e *edits) compare() {
 	for _, b := range e.model.boxes {
 		e.compareBox(b)
 	}
+	equal(t, "usage", e.used(), e.model.usage())
 	equal(t, "the undo list", len(e.retained("", time.Time{})), e.model.retained)
 }
 
@@ -356,6 +402,7 @@ func (e *edits) compareBox(b *editBox) {
 	checkDelta(t, e.changes(b.id, since), since, b.history[since], byUID(rows))
 	var upstream []metadata.UpstreamRow
 	var bound, bodies, unseen uint32
+	var size, deletedSize int64
 	for uid := range b.next {
 		up, gone := e.model.upstream(ref(b.id, uid))
 		row := b.rows[uid]
@@ -366,6 +413,10 @@ func (e *edits) compareBox(b *editBox) {
 		r.Placing = up == 0 && e.model.placement(ref(b.id, uid)) != nil
 		if row != nil {
 			r.Flags, r.HasBody = row.Flags, row.blob != blob.Key{}
+			size += row.Size
+			if row.Flags.Has(flag.Deleted) {
+				deletedSize += row.Size
+			}
 			if r.HasBody {
 				bodies++
 			}
@@ -383,8 +434,8 @@ func (e *edits) compareBox(b *editBox) {
 	uncertain := e.model.find(func(q mutation.Mutation) bool {
 		return q.State == mutation.Sent && q.Ref.Mailbox == b.id
 	}) != nil
-	equal(t, "counters", []any{m.Messages, m.Unseen, m.Bodies, m.Bound, m.Uncertain},
-		[]any{uint32(len(rows)), unseen, bodies, bound, uncertain})
+	equal(t, "counters", []any{m.Messages, m.Unseen, m.Bodies, m.Bound, m.Uncertain, m.Size, m.DeletedSize},
+		[]any{uint32(len(rows)), unseen, bodies, bound, uncertain, size, deletedSize})
 	for _, c := range e.contents(b.id) {
 		equal(t, "the body", c.Blob, b.rows[c.UID].blob)
 	}

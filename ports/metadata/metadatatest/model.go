@@ -412,7 +412,8 @@ func (m *model) compare(b *modelBox) {
 	t := m.t
 	t.Helper()
 	rows := b.sorted()
-	b.Messages, b.Unseen, b.Deleted, b.Size, b.Bodies, b.Bound = uint32(len(rows)), 0, 0, 0, 0, 0
+	b.Messages, b.Unseen, b.Deleted, b.Size, b.DeletedSize = uint32(len(rows)), 0, 0, 0, 0
+	b.Bodies, b.Bound = 0, 0
 	var identities []metadata.Identity
 	var contents []metadata.Content
 	var upstream []metadata.UpstreamRow
@@ -426,6 +427,7 @@ func (m *model) compare(b *modelBox) {
 		}
 		if row.Flags.Has(flag.Deleted) {
 			b.Deleted++
+			b.DeletedSize += row.Size
 		}
 		if r.upstream != 0 {
 			b.Bound++
