@@ -1,4 +1,5 @@
-// Package memory holds what one process needs no other machine for: the event bus and the counts of failures.
+// Package memory holds what one process needs no other machine for: the event bus, the counts of failures, and calls between
+// nodes that are in one process.
 //
 // Invariants:
 //  1. Publish does not wait: each subscription has room for one hint, and more are the same hint.
