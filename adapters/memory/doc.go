@@ -1,5 +1,5 @@
-// Package memory holds what one process needs no other machine for: the event bus, wake-ups, the list of nodes and the
-// counts of failures.
+// Package memory holds what one process needs no other machine for: the event bus, wake-ups, the list of nodes, calls between nodes
+// that are in one process, and the counts of failures.
 //
 // Invariants:
 //  1. Publish does not wait: each subscription has room for one hint, and more are the same hint. A subscription of

@@ -48,6 +48,22 @@ func (s *Store) Pending(ctx context.Context, acc account.ID, id mailbox.ID, now 
 
 // StoreContents implements metadata.Bodies.
 func (s *Store) StoreContents(ctx context.Context, f metadata.Fence, contents []metadata.Content) error {
+	return s.putContents(ctx, f.Account, contents, true, func(c *conn) error { return c.fenced(ctx, f) })
+}
+
+// AddContents implements metadata.Bodies.
+func (s *Store) AddContents(ctx context.Context, acc account.ID, contents []metadata.Content) error {
+	return s.putContents(ctx, acc, contents, false, func(c *conn) error {
+		var one int
+		err := c.one(ctx, []any{&one}, `SELECT 1 FROM accounts WHERE id = ?`, int64(acc))
+		return orNotFound(err, noAccount)
+	})
+}
+
+// putContents records bodies when allowed says that it may. replace says what becomes of those that are stored already.
+func (s *Store) putContents(
+	ctx context.Context, acc account.ID, contents []metadata.Content, replace bool, allowed func(c *conn) error,
+) error {
 	if len(contents) == 0 {
 		return nil
 	}
@@ -61,18 +77,18 @@ func (s *Store) StoreContents(ctx context.Context, f metadata.Fence, contents []
 		byMailbox[id] = append(byMailbox[id], &contents[i])
 	}
 	return s.update(ctx, "store contents", func(c *conn) error {
-		if err := c.fenced(ctx, f); err != nil {
+		if err := allowed(c); err != nil {
 			return err
 		}
 		for _, id := range order {
-			ch, err := c.load(ctx, f.Account, id)
+			ch, err := c.load(ctx, acc, id)
 			if fault.Is(err, fault.NotFound) {
 				continue // all its messages are gone
 			}
 			if err != nil {
 				return err
 			}
-			if err := ch.storeContents(ctx, byMailbox[id]); err != nil {
+			if err := ch.storeContents(ctx, byMailbox[id], replace); err != nil {
 				return err
 			}
 			if err := ch.save(ctx); err != nil {
@@ -83,8 +99,8 @@ func (s *Store) StoreContents(ctx context.Context, f metadata.Fence, contents []
 	})
 }
 
-// storeContents stores bodies of messages that exist and corrects their sizes.
-func (ch *change) storeContents(ctx context.Context, contents []*metadata.Content) error {
+// storeContents stores bodies of messages that exist, and have none unless replace is set, and corrects their sizes.
+func (ch *change) storeContents(ctx context.Context, contents []*metadata.Content, replace bool) error {
 	uids := make([]any, 0, len(contents))
 	for i := range contents {
 		uids = append(uids, int64(contents[i].UID))
@@ -107,7 +123,7 @@ func (ch *change) storeContents(ctx context.Context, contents []*metadata.Conten
 	uids = uids[:0]
 	for _, v := range contents {
 		r, ok := rows[v.UID]
-		if !ok {
+		if !ok || r.body != 0 && !replace {
 			continue
 		}
 		live = append(live, v)

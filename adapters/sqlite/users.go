@@ -136,25 +136,50 @@ func blobOf(b []byte) []byte {
 	return b
 }
 
+// accountColumns are the columns of an account of the table a, for scanAccount.
+const accountColumns = `a.id, a.user_id, a.position, a.display, a.email, a.host, a.port, a.tls, a.insecure, a.auth, a.username,
+	a.secret_key, a.secret, a.local, a.paused, a.created`
+
+// scanAccount reads accountColumns, and what more the query has behind them into rest.
+func scanAccount(scan func(...any) error, rest ...any) (a account.Account, err error) {
+	var created int64
+	err = scan(append([]any{
+		&a.ID, &a.User, &a.Position, &a.Display, &a.Email, &a.Upstream.Host, &a.Upstream.Port, &a.Upstream.TLS,
+		&a.Upstream.Insecure, &a.Auth, &a.Username, &a.Secret.KeyID, &a.Secret.Sealed, &a.Local, &a.Paused, &created,
+	}, rest...)...)
+	a.Created = unstamp(created)
+	return a, err
+}
+
 // Accounts implements metadata.Accounts.
 func (s *Store) Accounts(ctx context.Context, user account.UserID) (as []account.Account, err error) {
 	err = s.view(ctx, "list accounts", func(c *conn) error {
-		return c.each(ctx, `SELECT id, user_id, position, display, email, host, port, tls, insecure, auth, username,
-			secret_key, secret, local, paused, created FROM accounts WHERE ?1 = 0 OR user_id = ?1
-			ORDER BY user_id, position, id`, []any{int64(user)}, func(scan func(...any) error) error {
-			var a account.Account
-			var created int64
-			if err := scan(&a.ID, &a.User, &a.Position, &a.Display, &a.Email, &a.Upstream.Host, &a.Upstream.Port,
-				&a.Upstream.TLS, &a.Upstream.Insecure, &a.Auth, &a.Username, &a.Secret.KeyID, &a.Secret.Sealed,
-				&a.Local, &a.Paused, &created); err != nil {
-				return err
-			}
-			a.Created = unstamp(created)
+		return c.each(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE ?1 = 0 OR a.user_id = ?1
+			ORDER BY a.user_id, a.position, a.id`, []any{int64(user)}, func(scan func(...any) error) error {
+			a, err := scanAccount(scan)
 			as = append(as, a)
-			return nil
+			return err
 		})
 	})
 	return as, err
+}
+
+// Account implements metadata.AccountReader.
+func (s *Store) Account(ctx context.Context, id account.ID) (a account.Account, err error) {
+	err = s.view(ctx, "look up account", func(c *conn) error {
+		n := 0
+		err := c.each(ctx, `SELECT `+accountColumns+` FROM accounts a WHERE a.id = ?`, []any{int64(id)},
+			func(scan func(...any) error) (err error) {
+				n++
+				a, err = scanAccount(scan)
+				return err
+			})
+		if err == nil && n == 0 {
+			return fault.New(fault.NotFound, "", noAccount)
+		}
+		return err
+	})
+	return a, err
 }
 
 // UpdateAccount implements metadata.Accounts: it writes everything but ID, User and Created.

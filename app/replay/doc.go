@@ -11,6 +11,8 @@
 //  4. Only what was named by UID is expunged. Where the upstream cannot do that, other marks are set aside, which is
 //     queued before, and put back in the flush that expunges. A mailbox is deleted only when everything in it was here.
 //  5. Each drain tries each change once: what is refused waits or is parked, and never keeps others from their turn.
-//  6. Everything that a connection was not asked to forget is known from the store: a Replayer may be stopped at any
+//  6. Nothing is sent when it is not certain that the fence is still good (Conn.Held): a command that was allowed by
+//     Queue.Intend before a pause is not sent after it.
+//  7. Everything that a connection was not asked to forget is known from the store: a Replayer may be stopped at any
 //     moment.
 package replay

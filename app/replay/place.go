@@ -157,13 +157,17 @@ func (b *body) Close() error {
 	return err
 }
 
-// touching tells the connection of every read.
+// touching tells the connection of every read, and ends with an error, which loses the connection and so the command, when
+// the fence may not be relied on any more.
 type touching struct {
 	io.Reader
 	c Conn
 }
 
 func (t touching) Read(p []byte) (int, error) {
+	if err := t.c.Held(); err != nil {
+		return 0, err
+	}
 	t.c.Touch()
 	return t.Reader.Read(p)
 }

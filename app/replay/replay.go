@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"imapped/domain/fault"
@@ -86,6 +87,9 @@ type Conn interface {
 	Do(ctx context.Context, cmds ...upstream.Command) error
 	// Touch says that something is going on: octets are being sent, or a callback was called.
 	Touch()
+	// Held says why the fence may not be relied on any more; nil: it may. It asks nobody and never blocks. Do asks by
+	// itself, before it sends anything.
+	Held() error
 	Close() error
 }
 
@@ -96,6 +100,8 @@ type Replayer struct {
 	host  Host
 	fence metadata.Fence
 	wake  chan struct{} // capacity 1
+
+	resting atomic.Bool
 
 	mu      sync.Mutex
 	resumed bool
@@ -159,6 +165,9 @@ func (r *Replayer) Resume() {
 	r.Wake()
 }
 
+// Idle says whether nothing is being carried out now.
+func (r *Replayer) Idle() bool { return r.resting.Load() }
+
 func (r *Replayer) takeResumed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -198,6 +207,8 @@ func (r *Replayer) Run(ctx context.Context) error {
 
 // rest waits until something is to be done: it is next, or it was woken and retry has come.
 func (r *Replayer) rest(ctx context.Context, next, retry time.Time) error {
+	r.resting.Store(true)
+	defer r.resting.Store(false)
 	linger := time.NewTimer(r.cfg.Linger)
 	defer linger.Stop()
 	var due <-chan time.Time

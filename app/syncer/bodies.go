@@ -91,6 +91,16 @@ func (o *owner) bodies(ctx context.Context, l *link, boxes []*box, from uint32, 
 	return nil
 }
 
+// lacksBodies says whether a message of the account had no body when its mailbox was looked at last.
+func (o *owner) lacksBodies() (yes bool) {
+	o.note(func() {
+		for _, b := range o.order {
+			yes = yes || b.info.Bodies < b.info.Messages
+		}
+	})
+	return yes
+}
+
 // pending returns a mailbox's missing bodies that may be tried at the time, and the UIDVALIDITY to which their UIDs
 // belong.
 func (o *owner) pending(ctx context.Context, id mailbox.ID, at time.Time) ([]metadata.PendingBody, uint32, error) {

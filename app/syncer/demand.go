@@ -16,14 +16,18 @@ import (
 	"imapped/ports/upstream"
 )
 
-// demand gets the bodies that somebody waits for, on a connection of its own, ahead of everything else.
+// demand gets the bodies that somebody waits for, on a connection of its own, ahead of everything else. A goroutine serves
+// it only while there is something to do, and while its connection is kept for more.
 type demand struct {
-	r *runner
+	o  *owner
+	wg sync.WaitGroup
 
 	mu      sync.Mutex
+	ctx     context.Context // of begin
 	flights map[flightKey]*flight
 	queue   []*flight     // not taken yet
 	wake    chan struct{} // capacity 1
+	serving bool
 	closed  bool
 }
 
@@ -32,31 +36,34 @@ type flightKey struct {
 	uid mailbox.UID
 }
 
-func newDemand(r *runner) *demand {
-	return &demand{r: r, flights: map[flightKey]*flight{}, wake: make(chan struct{}, 1)}
+func newDemand(o *owner) *demand {
+	return &demand{o: o, flights: map[flightKey]*flight{}, wake: make(chan struct{}, 1)}
 }
 
-// ownerWait is how long a request waits for this process to become the account's owner: a process that starts does so
-// within moments.
-const ownerWait = 10 * time.Second
+// begin lets it serve until ctx is done; end has to be called then.
+func (d *demand) begin(ctx context.Context) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ctx = ctx
+	d.attend()
+}
+
+// attend sees to it that somebody serves what waits; d.mu is held.
+func (d *demand) attend() {
+	if d.serving || d.ctx == nil || d.closed || len(d.queue) == 0 {
+		return
+	}
+	d.serving = true
+	ctx := d.ctx
+	d.wg.Go(func() { d.serve(ctx) })
+}
 
 // join returns the flight of a body, a new one when there is none.
-func (d *demand) join(ctx context.Context, id mailbox.ID, uid mailbox.UID, stream bool) (*flight, error) {
+func (d *demand) join(id mailbox.ID, uid mailbox.UID, stream bool) (*flight, error) {
 	const op = "fetch body from the upstream"
-	d.r.mu.Lock()
-	owned, status := d.r.owned, d.r.status
-	d.r.mu.Unlock()
-	if status.State == account.StateAuthFail {
+	var status account.Status
+	if d.o.note(func() { status = d.o.status }); status.State == account.StateAuthFail {
 		return nil, fault.New(fault.Unavailable, op, status.Text)
-	}
-	t := time.NewTimer(ownerWait)
-	defer t.Stop()
-	select {
-	case <-owned:
-	case <-t.C:
-		return nil, fault.New(fault.Unavailable, op, "another process mirrors the account")
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,11 +80,19 @@ func (d *demand) join(ctx context.Context, id mailbox.ID, uid mailbox.UID, strea
 		case d.wake <- struct{}{}:
 		default:
 		}
+		d.attend()
 	}
 	if stream {
 		f.attach()
 	}
 	return f, nil
+}
+
+// size is how many bodies somebody waits for.
+func (d *demand) size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.flights)
 }
 
 // has says whether the body is coming on demand.
@@ -91,7 +106,7 @@ func (d *demand) has(id mailbox.ID, uid mailbox.UID) bool {
 func (d *demand) fetch(ctx context.Context, id mailbox.ID, uids []mailbox.UID) error {
 	var flights []*flight
 	for _, uid := range uids {
-		f, err := d.join(ctx, id, uid, false)
+		f, err := d.join(id, uid, false)
 		if err != nil {
 			return err
 		}
@@ -108,7 +123,7 @@ func (d *demand) fetch(ctx context.Context, id mailbox.ID, uids []mailbox.UID) e
 
 // stream implements Manager.Stream.
 func (d *demand) stream(ctx context.Context, id mailbox.ID, uid mailbox.UID) (session.Bytes, error) {
-	f, err := d.join(ctx, id, uid, true)
+	f, err := d.join(id, uid, true)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +133,7 @@ func (d *demand) stream(ctx context.Context, id mailbox.ID, uid mailbox.UID) (se
 		if err != nil {
 			return nil, err
 		}
-		return d.r.m.stored(ctx, d.r.account.ID, id, uid)
+		return d.o.m.stored(ctx, d.o.account.ID, id, uid)
 	}
 	return &reader{f: f}, nil
 }
@@ -140,22 +155,20 @@ func (m *Manager) stored(ctx context.Context, acc account.ID, id mailbox.ID, uid
 	return b, fault.Wrap("open body", err)
 }
 
-// serve gets what is asked for until ctx is done.
-func (d *demand) serve(ctx context.Context, o *owner) {
+// serve gets what is asked for until ctx is done, or nothing was for a while.
+func (d *demand) serve(ctx context.Context) {
 	var l *link
-	hangUp := func() {
+	defer func() {
 		if l != nil {
 			_ = l.Close()
-			l = nil
 		}
-	}
-	defer hangUp()
-	linger := time.NewTimer(0)
+	}()
+	linger := time.NewTimer(d.o.m.cfg.Linger)
 	defer linger.Stop()
 	for {
 		if flights := d.take(); len(flights) > 0 {
-			l = d.get(ctx, o, l, flights)
-			linger.Reset(d.r.m.cfg.Linger)
+			l = d.get(ctx, d.o, l, flights)
+			linger.Reset(d.o.m.cfg.Linger)
 			continue
 		}
 		select {
@@ -164,7 +177,13 @@ func (d *demand) serve(ctx context.Context, o *owner) {
 			return
 		case <-d.wake:
 		case <-linger.C:
-			hangUp()
+			d.mu.Lock()
+			done := len(d.queue) == 0
+			d.serving = !done
+			d.mu.Unlock()
+			if done {
+				return
+			}
 		}
 	}
 }
@@ -188,8 +207,8 @@ func (d *demand) take() []*flight {
 	return taken
 }
 
-// end ends a flight: its body is stored, or err says why not.
-func (d *demand) end(f *flight, err error) {
+// finish ends a flight: its body is stored, or err says why not.
+func (d *demand) finish(f *flight, err error) {
 	d.mu.Lock()
 	delete(d.flights, f.key)
 	d.mu.Unlock()
@@ -203,16 +222,17 @@ func (d *demand) fail(err error) {
 	d.queue = nil
 	d.mu.Unlock()
 	for _, f := range queue {
-		d.end(f, err)
+		d.finish(f, err)
 	}
 }
 
-// close refuses everything from now on.
-func (d *demand) close() {
+// end refuses everything from now on, and waits for who serves. The context of begin is done.
+func (d *demand) end() {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
 	d.fail(fault.New(fault.Unavailable, "fetch body from the upstream", "stopping"))
+	d.wg.Wait()
 }
 
 // getAttempts is how many connections in a row may break without a byte of what somebody waits for.
@@ -239,7 +259,7 @@ func (d *demand) get(ctx context.Context, o *owner, l *link, flights []*flight) 
 		if progress, err = d.ask(ctx, o, l, flights); err == nil {
 			flights = slices.DeleteFunc(flights, func(f *flight) bool { return f.landed() })
 			for _, f := range flights {
-				d.end(f, fault.New(fault.Unavailable, op, f.why))
+				d.finish(f, fault.New(fault.Unavailable, op, f.why))
 			}
 			return l
 		}
@@ -254,7 +274,7 @@ func (d *demand) get(ctx context.Context, o *owner, l *link, flights []*flight) 
 	last = cmp.Or(last, ctx.Err())
 	for _, f := range flights {
 		if !f.landed() {
-			d.end(f, fault.As(fault.Unavailable, op, last))
+			d.finish(f, fault.As(fault.Unavailable, op, last))
 		}
 	}
 	return l
@@ -280,11 +300,11 @@ func (d *demand) resolve(ctx context.Context, o *owner, flights []*flight) ([]*f
 			if err == nil {
 				_ = b.Close()
 			}
-			d.end(f, err)
+			d.finish(f, err)
 		case pending[i].Upstream == 0:
-			d.end(f, fault.New(fault.Unavailable, "fetch body from the upstream", "the upstream does not have the message"))
+			d.finish(f, fault.New(fault.Unavailable, "fetch body from the upstream", "the upstream does not have the message"))
 		case f.have() > 0 && (validity != f.validity || pending[i].Upstream != f.want.Upstream):
-			d.end(f, errStale)
+			d.finish(f, errStale)
 		default:
 			f.want, f.validity, f.why = mirror.Body(pending[i]), validity, "it gave no body"
 			left = append(left, f)
@@ -297,6 +317,12 @@ func (d *demand) resolve(ctx context.Context, o *owner, flights []*flight) ([]*f
 // whether anything came.
 func (d *demand) ask(ctx context.Context, o *owner, l *link, flights []*flight) (progress bool, err error) {
 	b := o.box(flights[0].key.box)
+	if o.guest || b == nil { // nobody else keeps the list of mailboxes up to date
+		if _, err := o.loadBoxes(ctx); err != nil {
+			return false, err
+		}
+		b = o.box(flights[0].key.box)
+	}
 	if b == nil {
 		return false, fault.New(fault.NotFound, "open", "the mailbox is gone")
 	}
@@ -379,7 +405,7 @@ func (d *demand) receive(ctx context.Context, o *owner, l *link, f *flight, m up
 		}
 	}
 	a.box, a.uid, a.claimed = f.key.box, f.key.uid, f.want.Size
-	a.done = func(err error) { d.end(f, err) }
+	a.done = func(err error) { d.finish(f, err) }
 	f.land()
 	o.store.put(ctx, a)
 	return nil

@@ -16,11 +16,5 @@ func (m *Manager) Drop(ctx context.Context, acc account.ID, id mailbox.ID, uid m
 	if err != nil {
 		return fault.Wrap(op, err)
 	}
-	r.mu.Lock()
-	o := r.owner
-	r.mu.Unlock()
-	if o == nil {
-		return fault.New(fault.Unavailable, op, "the account is not owned by this process now")
-	}
-	return fault.Wrap(op, m.Bodies.DropContent(ctx, o.fence, id, uid))
+	return fault.Wrap(op, m.Bodies.DropContent(ctx, r.owner.fence, id, uid))
 }

@@ -16,14 +16,28 @@ import (
 	"imapped/ports/clock"
 	"imapped/ports/events"
 	"imapped/ports/metadata"
+	"imapped/ports/nodes"
 	"imapped/ports/secrets"
 	"imapped/ports/upstream"
 )
 
-// Ports is what the syncer needs from outside. All are needed.
+// Leases is what the syncer needs of leases.
+type Leases interface {
+	metadata.Leases
+	metadata.NodeLeases
+	metadata.Owners
+}
+
+// Accounts is what the syncer needs of accounts.
+type Accounts interface {
+	metadata.Accounts
+	metadata.AccountReader
+}
+
+// Ports is what the syncer needs from outside. All are needed, but for the last two.
 type Ports struct {
-	Accounts metadata.Accounts
-	Leases   metadata.Leases
+	Accounts Accounts
+	Leases   Leases
 	Statuses metadata.Statuses
 	Mirror   metadata.Mirror
 	Messages metadata.Messages
@@ -36,11 +50,16 @@ type Ports struct {
 	Bus      events.Bus
 	Clock    clock.Clock
 	Log      *slog.Logger
+
+	Nodes nodes.Presence // nil, or while it fails: who announced itself in the metadata store is alive
+	Calls nodes.Calls    // nil: other nodes look by themselves, every quarter of Config.LeaseTTL
 }
 
 // Config tunes the syncer. A zero field takes its default.
 type Config struct {
-	Owner       string        // this process's name as a lease owner; the same name takes its own lease back at once
+	// Owner is this process's name as a lease owner; the same name takes its own leases back at once. No two processes have
+	// the same name at the same time, also not one that was started anew and one that may only be paused.
+	Owner       string
 	Concurrency int           // accounts whose rounds run at the same time; 4
 	Connections int           // connections per account, without the on-demand one; 2 (rounds, push). 1: no push
 	Push        int           // mailboxes per account that are listened to: INBOX, and what clients have open; 4
@@ -49,11 +68,15 @@ type Config struct {
 	Full        time.Duration // between complete comparisons of a mailbox; 24 h
 	Silence     time.Duration // an answer that makes no progress for so long is a lost connection; 1 min
 	Linger      time.Duration // how long an idle on-demand connection is kept; 1 min
-	LeaseTTL    time.Duration // 30 s
-	RetryMin    time.Duration // the first back-off's upper bound; 1 s
-	RetryMax    time.Duration // the last back-off's upper bound; 5 min
-	Delay       time.Duration // between a client's change and its replay; see replay.Config
-	Grace       time.Duration // see replay.Config
+	// LeaseTTL is for how long a process that says nothing is taken to be alive: 30 s, which one process alone does well
+	// with. Many nodes: 6 s, so that an account of one that died is taken over within 7.5 s (see the package comment).
+	LeaseTTL time.Duration
+	Starts   int           // accounts per second that are connected for the first time after they were taken; 50
+	Moves    int           // accounts per second that are given up because another node is to have them; 10
+	RetryMin time.Duration // the first back-off's upper bound; 1 s
+	RetryMax time.Duration // the last back-off's upper bound; 5 min
+	Delay    time.Duration // between a client's change and its replay; see replay.Config
+	Grace    time.Duration // see replay.Config
 }
 
 func (c Config) withDefaults() Config {
@@ -82,23 +105,39 @@ func (c Config) withDefaults() Config {
 	def(&c.Silence, time.Minute)
 	def(&c.Linger, time.Minute)
 	def(&c.LeaseTTL, 30*time.Second)
+	if c.Starts <= 0 {
+		c.Starts = 50
+	}
+	if c.Moves <= 0 {
+		c.Moves = 10
+	}
 	def(&c.RetryMin, time.Second)
 	def(&c.RetryMax, 5*time.Minute)
 	return c
 }
 
-// Manager mirrors all accounts of a store for one process. It is the sessions' BodySource.
+// Manager mirrors the accounts of a store for one process: all of them, or its share where there are others. It is the
+// sessions' BodySource.
 type Manager struct {
 	Ports
 	cfg    Config
 	ready  chan struct{} // closed when Run has started the accounts
 	rounds chan struct{} // one token for each round that may run
 	memory *semaphore.Weighted
+	starts pacer
+	guests chan struct{} // one token for each guest
+	look   chan struct{} // capacity 1: look at the leases now
+	read   chan struct{} // capacity 1: read the accounts again
+	tenure tenure
+	turn   chan struct{} // held by who takes, checks and gives up leases: it guards spread
+	spread spread
 
-	mu      sync.Mutex
-	ctx     context.Context // of Run; nil while it does not run
-	wg      sync.WaitGroup  // runners
-	runners map[account.ID]*runner
+	mu       sync.Mutex
+	ctx      context.Context // of Run; nil while it does not run
+	wg       sync.WaitGroup  // runners and guests
+	runners  map[account.ID]*runner
+	visiting map[account.ID]*guest
+	watches  map[account.ID]map[mailbox.ID]int
 }
 
 var _ session.BodySource = (*Manager)(nil)
@@ -107,33 +146,41 @@ var _ session.BodySource = (*Manager)(nil)
 func New(p Ports, c Config) *Manager {
 	c = c.withDefaults()
 	return &Manager{
-		Ports:   p,
-		cfg:     c,
-		ready:   make(chan struct{}),
-		rounds:  make(chan struct{}, c.Concurrency),
-		memory:  semaphore.NewWeighted(c.Memory),
-		runners: map[account.ID]*runner{},
+		Ports:    p,
+		cfg:      c,
+		ready:    make(chan struct{}),
+		rounds:   make(chan struct{}, c.Concurrency),
+		memory:   semaphore.NewWeighted(c.Memory),
+		starts:   pacer{every: time.Second / time.Duration(c.Starts), burst: c.Starts},
+		guests:   make(chan struct{}, mostGuests),
+		look:     make(chan struct{}, 1),
+		read:     make(chan struct{}, 1),
+		tenure:   tenure{ttl: c.LeaseTTL},
+		turn:     make(chan struct{}, 1),
+		runners:  map[account.ID]*runner{},
+		visiting: map[account.ID]*guest{},
+		watches:  map[account.ID]map[mailbox.ID]int{},
 	}
 }
 
-// Run mirrors every account that is neither local nor paused until ctx is done, then stops everything and returns nil.
-// It fails only when the accounts cannot be read at the start. It is called once.
+// Run mirrors the accounts that are neither local nor paused, and whose leases this process can have, until ctx is done;
+// then it stops everything, gives the leases back and returns nil. It fails only when the leases cannot be read at the
+// start. It is called once.
 func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m.mu.Lock()
 	m.ctx = ctx
 	m.mu.Unlock()
-	err := m.Reload(ctx)
-	if err == nil {
-		close(m.ready)
-		<-ctx.Done()
+	if m.Calls != nil {
+		defer m.Calls.Receive(m.heard)()
 	}
+	err := m.govern(ctx)
 	cancel()
 	m.mu.Lock()
 	m.ctx = nil
 	m.mu.Unlock()
-	m.wg.Wait()
+	m.leave(context.WithoutCancel(ctx))
 	return err
 }
 
@@ -141,53 +188,48 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
 
 // Reload reads the accounts again: new and resumed ones start, deleted and paused ones stop (it waits for them),
-// changed ones start anew.
+// changed ones start anew. Other nodes are told to do so too.
 func (m *Manager) Reload(ctx context.Context) error {
+	m.call(nodes.Call{What: nodes.Accounts})
+	return m.reload(ctx)
+}
+
+func (m *Manager) reload(ctx context.Context) error {
 	accounts, err := m.Accounts.Accounts(ctx, 0)
 	if err != nil {
 		return fault.Wrap("read accounts", err)
 	}
-	wanted := map[account.ID]account.Account{}
+	wanted := make(map[account.ID]account.Account, len(accounts))
 	for _, a := range accounts {
-		if !a.Local && !a.Paused {
+		if !a.Local {
 			wanted[a.ID] = a
 		}
 	}
+	again := map[account.ID]bool{}
 	var stopped []*runner
 	m.mu.Lock()
 	for id, r := range m.runners {
-		if a, ok := wanted[id]; ok && sameUpstream(a, r.account) {
-			delete(wanted, id)
+		a, ok := wanted[id]
+		if ok && !a.Paused && sameUpstream(a, r.account) {
 			continue
 		}
-		delete(m.runners, id)
-		r.stop()
+		if ok && a.Paused {
+			r.end(account.StatePaused)
+		} else {
+			again[id] = ok
+			r.end(account.StateStopped)
+		}
 		stopped = append(stopped, r)
 	}
 	m.mu.Unlock()
 	for _, r := range stopped {
-		<-r.done
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ctx == nil {
-		return nil
-	}
-	for id, a := range wanted {
-		if m.runners[id] != nil {
-			continue // another Reload was faster
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		r := newRunner(m, a)
-		m.runners[id] = r
-		ctx, stop := context.WithCancel(m.ctx)
-		r.stop = stop
-		m.wg.Go(func() {
-			defer close(r.done)
-			defer stop()
-			r.run(ctx)
-		})
 	}
-	return nil
+	return m.seek(ctx, again)
 }
 
 // sameUpstream says whether both describe the same connection.
@@ -207,46 +249,43 @@ func (m *Manager) Resume(ctx context.Context, id account.ID) error {
 }
 
 func (m *Manager) setPaused(ctx context.Context, id account.ID, paused bool) error {
-	accounts, err := m.Accounts.Accounts(ctx, 0)
+	const op = "pause account"
+	a, err := m.Accounts.Account(ctx, id)
 	if err != nil {
-		return fault.Wrap("read accounts", err)
+		return fault.Wrap(op, err)
 	}
-	for _, a := range accounts {
-		if a.ID != id {
-			continue
+	if a.Paused != paused {
+		a.Paused = paused
+		if err := m.Accounts.UpdateAccount(ctx, a); err != nil {
+			return fault.Wrap(op, err)
 		}
-		if a.Paused != paused {
-			a.Paused = paused
-			if err := m.Accounts.UpdateAccount(ctx, a); err != nil {
-				return fault.Wrap("update account", err)
-			}
-		}
-		if err := m.Reload(ctx); err != nil {
-			return err
-		}
-		if paused {
-			m.writeStopped(ctx, id, account.StatePaused)
-		}
-		return nil
 	}
-	return fault.New(fault.NotFound, "pause account", "no such account")
+	if err := m.Reload(ctx); err != nil {
+		return err
+	}
+	if paused {
+		m.writeStopped(ctx, id, account.StatePaused)
+	}
+	return nil
 }
 
-// runner returns the account's runner; fault.Unavailable when none runs.
+// runner returns the account's runner; fault.Unavailable when none runs here.
 func (m *Manager) runner(id account.ID) (*runner, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r := m.runners[id]; r != nil {
+	if r := m.runners[id]; r != nil && !r.ending {
 		return r, nil
 	}
-	return nil, fault.New(fault.Unavailable, "reach the upstream", "the account is not being synchronized (paused, or stopped)")
+	return nil, fault.New(fault.Unavailable, "reach the upstream", "the account is not being synchronized here (paused, or stopped)")
 }
 
-// Force runs a round of the account as soon as possible and returns when it has ended, bodies included, with its error. While it waits it calls progress (which may be nil) now and then, from its own goroutine.
+// Force runs a round of the account as soon as possible and returns when it has ended, bodies included, with its error.
+// While it waits it calls progress (which may be nil) now and then, from its own goroutine. Where another node owns the
+// account that one is asked to.
 func (m *Manager) Force(ctx context.Context, id account.ID, progress func(Progress)) error {
 	r, err := m.runner(id)
 	if err != nil {
-		return err
+		return m.forceAway(ctx, id, err)
 	}
 	return r.force(ctx, progress)
 }
@@ -278,29 +317,52 @@ func (m *Manager) Status(id account.ID) (Progress, bool) {
 }
 
 // Watch says that somebody has the mailbox open, so that its news matters more, until the returned function is called.
-// It may be called for any mailbox, mirrored or not.
+// It may be called for any mailbox, mirrored or not, here or elsewhere.
 func (m *Manager) Watch(acc account.ID, id mailbox.ID) (stop func()) {
-	r, err := m.runner(acc)
-	if err != nil {
-		return func() {}
+	m.watch(acc, id, 1)
+	return sync.OnceFunc(func() { m.watch(acc, id, -1) })
+}
+
+func (m *Manager) watch(acc account.ID, id mailbox.ID, by int) {
+	m.mu.Lock()
+	boxes := m.watches[acc]
+	if boxes == nil {
+		boxes = map[mailbox.ID]int{}
+		m.watches[acc] = boxes
 	}
-	return r.watch(id)
+	if boxes[id] += by; boxes[id] == 0 {
+		delete(boxes, id)
+	}
+	if len(boxes) == 0 {
+		delete(m.watches, acc)
+	}
+	r := m.runners[acc]
+	if r != nil {
+		r.count(id, by)
+	}
+	m.mu.Unlock()
+	if r == nil && by > 0 {
+		m.call(nodes.Call{What: nodes.Watching, Account: acc, Mailbox: id})
+	}
 }
 
 // Fetch implements session.BodySource.
 func (m *Manager) Fetch(ctx context.Context, acc account.ID, id mailbox.ID, uids []mailbox.UID) error {
-	r, err := m.runner(acc)
-	if err != nil {
-		return err
+	if r, err := m.runner(acc); err == nil {
+		return r.demand.fetch(ctx, id, uids)
 	}
-	return r.demand.fetch(ctx, id, uids)
+	_, err := away(ctx, m, acc, id, uids, func(d *demand) (struct{}, error) { return struct{}{}, d.fetch(ctx, id, uids) })
+	return err
 }
 
 // Stream implements session.BodySource.
 func (m *Manager) Stream(ctx context.Context, acc account.ID, id mailbox.ID, uid mailbox.UID) (session.Bytes, error) {
-	r, err := m.runner(acc)
-	if err != nil {
-		return nil, err
+	if r, err := m.runner(acc); err == nil {
+		return r.demand.stream(ctx, id, uid)
 	}
-	return r.demand.stream(ctx, id, uid)
+	b, err := away(ctx, m, acc, id, []mailbox.UID{uid}, func(d *demand) (session.Bytes, error) { return d.stream(ctx, id, uid) })
+	if err == nil && b == nil {
+		return m.stored(ctx, acc, id, uid)
+	}
+	return b, err
 }

@@ -57,16 +57,19 @@ type pass struct {
 	loaded  bool
 }
 
-// passes brings the mailboxes up to date, the first commands of many in one flush.
-func (o *owner) passes(ctx context.Context, l *link, boxes []*box, states map[string]*mirror.State, asked bool) error {
+// passes brings the mailboxes up to date, the first commands of many in one flush. It says whether there was anything to do.
+func (o *owner) passes(ctx context.Context, l *link, boxes []*box, states map[string]*mirror.State, asked bool) (bool, error) {
+	did := false
 	for len(boxes) > 0 {
 		n := together(boxes, states)
-		if err := o.passGroup(ctx, l, boxes[:n], states, asked); err != nil {
-			return err
+		some, err := o.passGroup(ctx, l, boxes[:n], states, asked)
+		if err != nil {
+			return false, err
 		}
+		did = did || some
 		boxes = boxes[n:]
 	}
-	return nil
+	return did, nil
 }
 
 // together returns how many of the mailboxes are looked at in one flush, and so keep their turns until it has ended: one
@@ -87,15 +90,15 @@ func together(boxes []*box, states map[string]*mirror.State) int {
 	return len(boxes)
 }
 
-func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map[string]*mirror.State, asked bool) error {
+func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map[string]*mirror.State, asked bool) (bool, error) {
 	turns, err := takeAll(ctx, group)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer turns.giveBack()
 	ready, err := o.refresh(ctx, group)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var ps []*pass
 	var cmds []upstream.Command
@@ -120,7 +123,7 @@ func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map
 	}
 	turns.keep(func(b *box) bool { return slices.ContainsFunc(ps, func(p *pass) bool { return p.b == b }) })
 	if len(ps) == 0 {
-		return nil
+		return false, nil
 	}
 	run := newApplier(ctx, o)
 	for _, p := range ps {
@@ -128,15 +131,15 @@ func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map
 	}
 	err = l.do(ctx, cmds...)
 	if err := cmp.Or(err, run.close()); err != nil {
-		return err
+		return false, err
 	}
 	for _, p := range ps {
 		if err := p.settle(ctx); err != nil {
-			return err
+			return false, err
 		}
 		turns.keep(func(b *box) bool { return b != p.b })
 	}
-	return nil
+	return true, nil
 }
 
 // syncOne brings one mailbox up to date on a connection of its own; state is what is supposed of the upstream, asked

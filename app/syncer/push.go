@@ -251,11 +251,11 @@ func (o *owner) lookAtDue(ctx context.Context, l *link) error {
 
 // lookAt brings mailboxes up to date, outside of a round.
 func (o *owner) lookAt(ctx context.Context, l *link, open []*box) error {
-	if _, err := o.loadBoxes(ctx); err != nil { // replay may have renamed some
-		return err
-	}
 	if len(open) == 0 {
 		return nil
+	}
+	if _, err := o.loadBoxes(ctx); err != nil { // replay may have renamed some
+		return err
 	}
 	cmds := l.leave()
 	first := len(cmds)
@@ -275,7 +275,7 @@ func (o *owner) lookAt(ctx context.Context, l *link, open []*box) error {
 			moved = append(moved, b)
 		}
 	}
-	if err := o.passes(ctx, l, moved, states, false); err != nil {
+	if _, err := o.passes(ctx, l, moved, states, false); err != nil {
 		return err
 	}
 	return o.bodies(ctx, l, moved, 0, false)

@@ -8,21 +8,18 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/ports/nodes"
 	"imapped/ports/upstream"
 )
 
 // Changed says that a client changed something in an account, which is to be carried out upstream. It never blocks.
 func (m *Manager) Changed(acc account.ID) {
 	r, err := m.runner(acc)
-	if err != nil {
-		return // whoever owns the account next looks by itself
+	if err != nil { // whoever owns the account next looks by itself
+		m.call(nodes.Call{What: nodes.Queue, Account: acc})
+		return
 	}
-	r.mu.Lock()
-	o := r.owner
-	r.mu.Unlock()
-	if o != nil {
-		o.replay.Wake()
-	}
+	r.owner.replay.Wake()
 }
 
 // newReplay returns what carries out the account's queue.
@@ -106,8 +103,19 @@ func (c replayConn) Server() upstream.Server { return c.l.server }
 
 // Do implements replay.Conn.
 func (c replayConn) Do(ctx context.Context, cmds ...upstream.Command) error {
-	return c.l.do(ctx, cmds...)
+	if err := c.o.guard(ctx); err != nil {
+		return refuse(err, cmds)
+	}
+	err := c.l.do(ctx, cmds...)
+	if late := c.o.held(); late != nil {
+		// What was sent may have been sent too late. What became of it is recorded only if the lease is still held.
+		c.o.log.Warn("the lease ran out while changes were being sent", "error", late)
+	}
+	return err
 }
+
+// Held implements replay.Conn.
+func (c replayConn) Held() error { return c.o.held() }
 
 // Touch implements replay.Conn.
 func (c replayConn) Touch() { c.l.touch() }

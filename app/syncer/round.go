@@ -29,11 +29,14 @@ func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) e
 		return err
 	}
 	listed()
-	if err := o.passes(ctx, l, o.ordered(), states, asked); err != nil {
+	did, err := o.passes(ctx, l, o.ordered(), states, asked)
+	if err != nil {
 		return err
 	}
-	if err := o.bodies(ctx, l, o.ordered(), 0, asked); err != nil {
-		return err
+	if did || o.lacksBodies() {
+		if err := o.bodies(ctx, l, o.ordered(), 0, asked); err != nil {
+			return err
+		}
 	}
 	if cmds := l.leave(); len(cmds) > 0 {
 		return l.do(ctx, cmds...)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"imapped/app/replay"
@@ -18,20 +19,27 @@ import (
 	"imapped/ports/metadata"
 )
 
-// runner mirrors one account, as long as it is wanted.
+// runner mirrors one account for as long as this process owns it.
 type runner struct {
 	m       *Manager
 	account account.Account
 	log     *slog.Logger
-	stop    context.CancelFunc // ends run
-	done    chan struct{}      // closed when run has ended
-	kick    chan struct{}      // wakes the waiting main loop
+	done    chan struct{} // closed when run has ended
+	kick    chan struct{} // wakes the waiting main loop
 	demand  *demand
+	owner   *owner
+	calm    atomic.Bool // the main loop waits for its next round or attempt
+	dialed  atomic.Bool // it has tried to connect
+
+	// These are guarded by Manager.mu.
+	stop   context.CancelFunc // ends run
+	ending bool               // stop was called
+	last   account.State      // the state to end in; empty: none is written
+	loth   time.Time          // until then it is not given up to the node that did not take it when it could
 
 	mu      sync.Mutex
 	status  account.Status
-	owner   *owner
-	owned   chan struct{} // closed while owner is set
+	written account.Status // the status that the store has, as far as it is known
 	boxes   map[mailbox.ID]*box
 	turns   map[mailbox.ID]chan struct{} // see box.turn; of id 0 (replay.Lists): of the list of mailboxes
 	relist  bool                         // replay asks for a round
@@ -39,16 +47,19 @@ type runner struct {
 	order   []*box                       // by rank and name
 	waiting []chan error
 	watches map[mailbox.ID]int
-	opened  chan struct{} // tells of a change of watches, or of the list of mailboxes
+	afar    map[mailbox.ID]time.Time // when another node said last that somebody has the mailbox open there
+	opened  chan struct{}            // tells of a change of watches, or of the list of mailboxes
 	// doubtful says that something implausible waits for a second look, which is to come soon.
 	doubtful  bool
 	suspected suspicion
 }
 
-// owner is one period in which this process owns the account.
+// owner is the right by which a runner writes.
 type owner struct {
 	*runner
 	fence  metadata.Fence
+	guest  bool // none: it only fetches bodies, for an account that another node owns
+	lease  lease
 	store  *store
 	replay *replay.Replayer
 
@@ -57,73 +68,72 @@ type owner struct {
 	puzzles, open map[string]int
 }
 
-func newRunner(m *Manager, a account.Account) *runner {
+// newRunner returns the runner of an account whose lease was taken, or confirmed, by a call that was made at the time.
+func newRunner(m *Manager, a account.Account, f metadata.Fence, at time.Time) *runner {
 	r := &runner{
 		m:       m,
 		account: a,
 		log:     m.Log.With("account", int64(a.ID)),
 		done:    make(chan struct{}),
 		kick:    make(chan struct{}, 1),
-		owned:   make(chan struct{}),
+		last:    account.StateStopped,
 		boxes:   map[mailbox.ID]*box{},
 		turns:   map[mailbox.ID]chan struct{}{},
 		watches: map[mailbox.ID]int{},
 		opened:  make(chan struct{}, 1),
 		status:  account.Status{State: account.StateNew, Since: m.Clock.Now()},
 	}
-	r.demand = newDemand(r)
+	r.owner = &owner{runner: r, fence: f}
+	r.owner.lease.confirmed(at)
+	r.owner.store = newStore(r.owner)
+	r.owner.replay = newReplay(r.owner)
+	r.demand = newDemand(r.owner)
 	return r
 }
 
-// run owns the account whenever the lease can be had, until ctx is done.
-func (r *runner) run(ctx context.Context) {
-	defer r.answer(fault.New(fault.Unavailable, "synchronize", "stopped"))
-	defer r.demand.close()
-	if s, err := r.m.Statuses.Status(ctx, r.account.ID); err == nil {
-		r.mu.Lock()
-		r.status.LastSync = s.LastSync
-		r.mu.Unlock()
-	}
-	for ctx.Err() == nil {
-		f, err := r.m.Leases.Acquire(ctx, r.account.ID, r.m.cfg.Owner, r.m.Clock.Now(), r.m.cfg.LeaseTTL)
-		if err != nil {
-			if !fault.Is(err, fault.Conflict) && ctx.Err() == nil {
-				r.log.Warn("lease", "error", err)
-			}
-			r.pause(ctx, r.m.cfg.LeaseTTL/3, true)
-			continue
-		}
-		r.own(ctx, f)
+// end makes run end, and leave the account in the state; empty: as it is. Manager.mu is held.
+func (r *runner) end(state account.State) {
+	if !r.ending {
+		r.ending, r.last = true, state
+		r.stop()
 	}
 }
 
-// own runs everything for the account under one lease, renewing it, until ctx is done or the lease is lost.
-func (r *runner) own(ctx context.Context, f metadata.Fence) {
+// run runs everything for the account until ctx is done or the lease is lost; then it gives the lease back, unless that
+// is Manager.leave's business.
+func (r *runner) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	o := &owner{runner: r, fence: f}
-	o.store = newStore(o)
-	o.replay = newReplay(o)
+	defer cancel()
+	o := r.owner
 	var wg sync.WaitGroup
-	wg.Go(func() { r.renew(ctx, f, cancel) })
-	wg.Go(func() { o.store.run(ctx) })
-	wg.Go(func() { r.demand.serve(ctx, o) })
 	wg.Go(func() { o.replays(ctx, cancel) })
-	r.mu.Lock()
-	r.owner = o
-	close(r.owned)
-	r.mu.Unlock()
+	o.store.begin(ctx)
+	r.demand.begin(ctx)
 	o.work(ctx)
 	cancel()
-	r.mu.Lock()
-	r.owner = nil
-	r.owned = make(chan struct{})
-	r.mu.Unlock()
+	r.answer(fault.New(fault.Unavailable, "synchronize", "stopped"))
+	r.demand.end()
+	o.store.end()
 	wg.Wait()
+	if o.lease.lost() {
+		return
+	}
 	// The caller's context is over when the process ends, and the lease is to be given back all the same.
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	o.setStatus(ctx, account.StateStopped, "", 0)
-	if err := r.m.Leases.Release(ctx, f); err != nil {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer done()
+	r.m.mu.Lock()
+	state, leaving := r.last, r.m.ctx == nil
+	r.m.mu.Unlock()
+	if leaving && r.m.isMany() {
+		state = "" // another node is about to take it, and knows better
+	}
+	if state != "" {
+		o.setStatus(ctx, state, "", 0)
+	}
+	if leaving {
+		return
+	}
+	if err := r.m.Leases.Release(ctx, o.fence); err != nil {
 		r.log.Warn("release lease", "error", err)
 	}
 }
@@ -144,36 +154,18 @@ func (o *owner) replays(ctx context.Context, lost context.CancelFunc) {
 	}
 }
 
-// renew keeps the lease; it calls lost when that is not possible any more.
-func (r *runner) renew(ctx context.Context, f metadata.Fence, lost context.CancelFunc) {
-	ttl := r.m.cfg.LeaseTTL
-	tick := time.NewTicker(ttl / 3)
-	defer tick.Stop()
-	failed := 0
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := r.m.Leases.Renew(ctx, f, r.m.Clock.Now(), ttl)
-		switch {
-		case err == nil:
-			failed = 0
-			continue
-		case ctx.Err() != nil:
-			return
-		}
-		if failed++; fault.Is(err, fault.Conflict) || failed >= 3 {
-			r.log.Warn("lease lost", "error", err)
-			lost()
-			return
-		}
-	}
-}
-
 // work connects and stays in step, again and again, until ctx is done.
 func (o *owner) work(ctx context.Context) {
+	o.calm.Store(true)
+	if o.m.starts.wait(ctx, o.m.Clock.Now()) != nil {
+		return
+	}
+	o.dialed.Store(true)
+	if s, err := o.m.Statuses.Status(ctx, o.account.ID); err == nil {
+		o.mu.Lock()
+		o.status.LastSync, o.written = s.LastSync, s
+		o.mu.Unlock()
+	}
 	for attempt := 0; ctx.Err() == nil; {
 		rounds, err := o.connected(ctx)
 		if ctx.Err() != nil {
@@ -194,17 +186,22 @@ func (o *owner) work(ctx context.Context) {
 		attempt++
 		o.log.Warn("upstream failed", "state", string(t.state), "error", err, "retry", delay)
 		o.setStatus(ctx, t.state, errorText(err), delay)
+		o.calm.Store(true)
 		o.pause(ctx, delay, true)
 	}
 }
 
-// lostLease says whether the account has another owner now.
+// lostLease asks the store whether the account has another owner now.
 func (o *owner) lostLease(ctx context.Context) bool {
-	return fault.Is(o.m.Leases.Renew(ctx, o.fence, o.m.Clock.Now(), o.m.cfg.LeaseTTL), fault.Conflict)
+	if fault.Is(o.confirm(ctx), fault.Conflict) {
+		o.lease.lose()
+	}
+	return o.lease.lost()
 }
 
 // connected runs rounds on one connection until it fails, and returns how many succeeded.
 func (o *owner) connected(ctx context.Context) (rounds int, err error) {
+	o.calm.Store(false)
 	o.setStatus(ctx, account.StateSyncing, "", 0)
 	l, err := o.dial(ctx)
 	if err != nil {
@@ -244,7 +241,7 @@ func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 		if text != "" {
 			result = fault.New(fault.Unavailable, "synchronize", text)
 		}
-		o.synced(ctx, text)
+		o.synced(ctx, text, asked)
 		for _, w := range waiting {
 			w <- result
 		}
@@ -278,6 +275,8 @@ const watchEvery = 30 * time.Second
 
 // rest waits for the next round; meanwhile it looks at the mailboxes that clients have open.
 func (o *owner) rest(ctx context.Context, l *link, poll time.Duration) error {
+	o.calm.Store(true)
+	defer o.calm.Store(false)
 	until := time.NewTimer(poll)
 	defer until.Stop()
 	look := time.NewTicker(watchEvery)
@@ -390,12 +389,6 @@ func (r *runner) answer(err error) {
 // hint tells sessions that a mailbox changed.
 func (r *runner) hint(id mailbox.ID, seq mailbox.ModSeq) {
 	r.m.Bus.Publish(events.Hint{Account: r.account.ID, Mailbox: id, ModSeq: seq})
-}
-
-// watch implements Manager.Watch.
-func (r *runner) watch(id mailbox.ID) func() {
-	r.count(id, 1)
-	return sync.OnceFunc(func() { r.count(id, -1) })
 }
 
 // count changes how many have the mailbox open.

@@ -90,21 +90,30 @@ func (o *owner) setStatus(ctx context.Context, state account.State, text string,
 	}
 }
 
-// synced enters the idle state after a complete round.
-func (o *owner) synced(ctx context.Context, text string) {
+// lastSyncEvery is how often the store is told that all is as it was, and when it was seen to be.
+const lastSyncEvery = 15 * time.Minute
+
+// synced enters the idle state after a complete round. asked says that somebody waits to see it.
+func (o *owner) synced(ctx context.Context, text string, asked bool) {
 	now := o.m.Clock.Now()
 	o.mu.Lock()
 	if o.status.State != account.StateIdle {
 		o.status.Since = now
 	}
 	o.status.State, o.status.Text, o.status.NextRetry, o.status.LastSync = account.StateIdle, text, time.Time{}, now
-	s := o.status
+	s, same := o.status, o.written
 	o.mu.Unlock()
-	o.writeStatus(ctx, s)
+	old := now.Sub(same.LastSync) >= lastSyncEvery
+	if same.LastSync = s.LastSync; asked || old || same != s {
+		o.writeStatus(ctx, s)
+	}
 }
 
 func (o *owner) writeStatus(ctx context.Context, s account.Status) {
-	if err := o.m.Statuses.SetStatus(ctx, o.fence, s); err != nil && ctx.Err() == nil {
+	err := o.m.Statuses.SetStatus(ctx, o.fence, s)
+	if err == nil {
+		o.note(func() { o.written = s })
+	} else if ctx.Err() == nil {
 		o.log.Warn("write status", "error", err)
 	}
 }

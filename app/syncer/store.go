@@ -38,18 +38,28 @@ type arrival struct {
 }
 
 // store turns arrivals into stored bodies: fragments are computed by a few workers, then blobs and metadata are
-// committed in groups, while the next ones arrive.
+// committed in groups, while the next ones arrive. The workers run only while there is something to do, and a little longer.
 type store struct {
-	o      *owner
-	in     chan *arrival
-	parsed chan *arrival
+	o *owner
 
-	mu    sync.RWMutex // held for reading while an arrival is handed over
+	hand  sync.RWMutex // held for reading while an arrival is handed over
 	ended bool         // nobody takes arrivals any more
+
+	mu      sync.Mutex
+	ctx     context.Context // of begin
+	wg      sync.WaitGroup
+	running bool
+	in      chan *arrival // of those that run
+	under   int           // arrivals that are not finished
 }
 
-func newStore(o *owner) *store {
-	return &store{o: o, in: make(chan *arrival, 64), parsed: make(chan *arrival, groupBodies)}
+func newStore(o *owner) *store { return &store{o: o} }
+
+// begin lets it work until ctx is done; end has to be called then.
+func (s *store) begin(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx = ctx
 }
 
 // errStopping answers arrivals that come when the store ends.
@@ -57,33 +67,55 @@ var errStopping = fault.New(fault.Canceled, "store bodies", "stopping")
 
 // put hands an arrival over; its done is called in any case.
 func (s *store) put(ctx context.Context, a *arrival) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.hand.RLock()
+	defer s.hand.RUnlock()
 	if s.ended {
-		s.finish(a, errStopping)
+		s.discard(a, errStopping)
 		return
 	}
+	in := s.attend()
 	select {
-	case s.in <- a:
+	case in <- a:
 	case <-ctx.Done():
+		s.finish(a, errStopping)
+	case <-s.ctx.Done():
 		s.finish(a, errStopping)
 	}
 }
 
-// run works until ctx is done.
-func (s *store) run(ctx context.Context) {
+// attend counts an arrival, and sees to it that workers run.
+func (s *store) attend() (in chan *arrival) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.under++
+	if !s.running {
+		s.running = true
+		in, parsed := make(chan *arrival, 64), make(chan *arrival, groupBodies)
+		s.in = in
+		s.wg.Go(func() { s.run(s.ctx, in, parsed) })
+	}
+	return s.in
+}
+
+// storeLinger is for how long workers wait for more.
+const storeLinger = 10 * time.Second
+
+// run works until ctx is done, or nothing is to be done for a while.
+func (s *store) run(ctx context.Context, in, parsed chan *arrival) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var wg sync.WaitGroup
 	for range parsers {
 		wg.Go(func() {
 			for {
 				select {
-				case a := <-s.in:
+				case a := <-in:
 					if err := s.parse(ctx, a); err != nil {
 						s.finish(a, err)
 						continue
 					}
 					select {
-					case s.parsed <- a:
+					case parsed <- a:
 					case <-ctx.Done():
 						s.finish(a, errStopping)
 					}
@@ -96,28 +128,54 @@ func (s *store) run(ctx context.Context) {
 	wg.Go(func() {
 		for {
 			select {
-			case a := <-s.parsed:
-				s.commit(ctx, s.group(a))
+			case a := <-parsed:
+				s.commit(ctx, s.group(parsed, a))
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
-	wg.Wait()
-	s.mu.Lock() // whoever hands over an arrival gives up when ctx is done, too
-	s.ended = true
-	s.mu.Unlock()
+	look := time.NewTicker(storeLinger)
+	defer look.Stop()
 	for {
 		select {
-		case a := <-s.in:
+		case <-ctx.Done():
+			wg.Wait()
+			s.drain(in, parsed)
+			return
+		case <-look.C:
+		}
+		s.mu.Lock()
+		idle := s.under == 0
+		s.running = !idle
+		s.mu.Unlock()
+		if idle {
+			cancel()
+			wg.Wait()
+			return
+		}
+	}
+}
+
+// drain answers what the workers leave when the context is done.
+func (s *store) drain(in, parsed chan *arrival) {
+	s.hand.Lock() // whoever hands over an arrival gives up when the context is done, too
+	s.ended = true
+	s.hand.Unlock()
+	for {
+		select {
+		case a := <-in:
 			s.finish(a, errStopping)
-		case a := <-s.parsed:
+		case a := <-parsed:
 			s.finish(a, errStopping)
 		default:
 			return
 		}
 	}
 }
+
+// end waits for the workers. The context of begin is done, and nobody puts anything any more.
+func (s *store) end() { s.wg.Wait() }
 
 // parse computes the fragments, and makes a large body durable.
 func (s *store) parse(ctx context.Context, a *arrival) (err error) {
@@ -136,11 +194,11 @@ func (s *store) parse(ctx context.Context, a *arrival) (err error) {
 }
 
 // group returns a with what else waits, up to the limits.
-func (s *store) group(a *arrival) []*arrival {
+func (s *store) group(parsed chan *arrival, a *arrival) []*arrival {
 	g, size := []*arrival{a}, int64(len(a.data))
 	for len(g) < groupBodies && size < groupBytes {
 		select {
-		case next := <-s.parsed:
+		case next := <-parsed:
 			g = append(g, next)
 			size += int64(len(next.data))
 		default:
@@ -184,7 +242,13 @@ func (s *store) write(ctx context.Context, group []*arrival) error {
 			corrected[a.box] = true
 		}
 	}
-	if err := s.o.m.Bodies.StoreContents(ctx, s.o.fence, contents); err != nil {
+	var err error
+	if s.o.guest {
+		err = s.o.m.Bodies.AddContents(ctx, s.o.account.ID, contents)
+	} else {
+		err = s.o.m.Bodies.StoreContents(ctx, s.o.fence, contents)
+	}
+	if err != nil {
 		return fault.Wrap("store bodies", err)
 	}
 	s.o.note(func() {
@@ -201,8 +265,16 @@ func (s *store) write(ctx context.Context, group []*arrival) error {
 	return nil
 }
 
-// finish ends an arrival and gives back its memory.
+// finish ends an arrival that attend has counted.
 func (s *store) finish(a *arrival, err error) {
+	s.discard(a, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.under--
+}
+
+// discard ends an arrival and gives back its memory.
+func (s *store) discard(a *arrival, err error) {
 	if a.w == nil {
 		s.o.m.memory.Release(weight(a.size))
 	}

@@ -6,7 +6,7 @@
 //  2. A change to a mailbox raises its HIGHESTMODSEQ by one and gives every row and tombstone it writes that
 //     mod-sequence. Mod-sequences and UIDs never go back and are never reused.
 //  3. Every write of an account's owner carries a Fence; with a fence that is not the current one it fails with
-//     fault.Conflict and changes nothing.
+//     fault.Conflict and changes nothing. What carries none (clients' edits, Bodies.AddContents) is right whoever does it.
 //  4. A missing user, account or mailbox is fault.NotFound; a name taken already is fault.Exists.
 //  5. A mailbox's counters (Messages, Unseen, Deleted, Size, DeletedSize) are changed in the transaction that changes its rows.
 package metadata
@@ -19,6 +19,7 @@ import (
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/domain/message"
+	"imapped/domain/mutation"
 	"imapped/ports/blob"
 )
 
@@ -44,6 +45,11 @@ type Accounts interface {
 	DeleteAccount(ctx context.Context, id account.ID) error
 }
 
+// AccountReader reads one account, for a process that does not read them all.
+type AccountReader interface {
+	Account(ctx context.Context, id account.ID) (account.Account, error)
+}
+
 // Secrets exchanges sealed secrets when the master key changes.
 type Secrets interface {
 	// Reseal gives the account the secret to in place of from, and changes nothing else; fault.Conflict when its secret is
@@ -65,15 +71,54 @@ type Fence struct {
 	Token   int64 // rises with every change of owner
 }
 
-// Leases gives each account one owner at a time.
+// Leases gives each account one owner at a time. A lease has no end of its own: it holds for as long as its owner lives, and
+// an owner lives until the time that it announced. All times are those of the callers' clocks, which are to agree.
 type Leases interface {
-	// Acquire takes the account's lease until now+ttl; fault.Conflict while another owner holds it. The owner that
-	// holds it may ask again and keeps its token.
+	// Acquire takes the account's lease and lets the owner live until now+ttl at least; fault.Conflict while another owner
+	// that lives holds it. The owner that holds it may ask again and keeps its token.
 	Acquire(ctx context.Context, id account.ID, owner string, now time.Time, ttl time.Duration) (Fence, error)
-	// Renew prolongs the lease, also a late one that nobody took meanwhile; fault.Conflict when it was lost.
+	// Renew lets the lease's owner live until now+ttl at least, also one that was late and whose lease nobody took
+	// meanwhile; fault.Conflict when it was lost, and then nothing is prolonged.
 	Renew(ctx context.Context, f Fence, now time.Time, ttl time.Duration) error
 	// Release gives the lease up; a lost one is no error.
 	Release(ctx context.Context, f Fence) error
+}
+
+// NodeLeases is Leases for a process that owns many accounts: each call is one statement, or a few, for all of them.
+type NodeLeases interface {
+	// RenewAll lets the owner live until now+ttl, whatever it announced before and whether it holds a lease or not, and
+	// returns how many leases it holds.
+	RenewAll(ctx context.Context, owner string, now time.Time, ttl time.Duration) (held int, err error)
+	// Held returns the leases that the owner holds, by account.
+	Held(ctx context.Context, owner string) ([]Fence, error)
+	// Acquirable returns, by id, the accounts that are neither local nor paused and whose lease nobody holds, or an owner
+	// that does not live any more.
+	Acquirable(ctx context.Context, now time.Time) ([]Acquirable, error)
+	// AcquireAll is Acquire for several accounts. Those that another holds, and those that do not exist, are left out of
+	// the result, which is by account.
+	AcquireAll(ctx context.Context, ids []account.ID, owner string, now time.Time, ttl time.Duration) ([]Fence, error)
+	// ReleaseAll gives up all leases of the owner, which lives no longer. Owners that died a day ago are forgotten.
+	ReleaseAll(ctx context.Context, owner string, now time.Time) error
+}
+
+// Acquirable is an account that could have a new owner.
+type Acquirable struct {
+	account.Account
+	Holder string // who holds the lease and does not live; empty: nobody does
+}
+
+// Owners tells what a process must know of all the others, when nobody else tells.
+type Owners interface {
+	// Owners returns the names of the owners that live, in order.
+	Owners(ctx context.Context, now time.Time) ([]string, error)
+	// Queues returns, by account, those accounts that the owner holds and whose mutation queue is not empty.
+	Queues(ctx context.Context, owner string) ([]QueueState, error)
+}
+
+// QueueState says that an account's mutation queue is not empty.
+type QueueState struct {
+	Account account.ID
+	Newest  mutation.ID // the highest id that a mutation of the account was given: it rises with each new one
 }
 
 // Mailboxes is what sessions read of mailboxes.
@@ -164,6 +209,10 @@ type Bodies interface {
 	// size that differs from the row's corrects the row, which is a change of the mailbox; else nothing that a
 	// client sees changes and no mod-sequence is raised.
 	StoreContents(ctx context.Context, f Fence, contents []Content) error
+	// AddContents is StoreContents for who does not own the account: of messages that have a body already nothing is
+	// changed. It needs no fence, because what a message's body is never changes: whoever fetched it, and however late it
+	// comes, it is the same.
+	AddContents(ctx context.Context, acc account.ID, contents []Content) error
 	// Unfetchable records that the upstream did not give a body, why, and when to try again; the count of attempts
 	// rises. A message that is gone or has its body is no error.
 	Unfetchable(ctx context.Context, f Fence, id mailbox.ID, uid mailbox.UID, why string, next time.Time) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"imapped/app/syncer"
 	"imapped/domain/account"
 	"imapped/domain/mailbox"
 	"imapped/domain/mutation"
@@ -18,8 +19,8 @@ type store struct {
 }
 
 var (
-	_ metadata.Accounts  = store{}
-	_ metadata.Leases    = store{}
+	_ syncer.Accounts    = store{}
+	_ syncer.Leases      = store{}
 	_ metadata.Statuses  = store{}
 	_ metadata.Mailboxes = store{}
 	_ metadata.Messages  = store{}
@@ -36,6 +37,10 @@ func (s store) CreateAccount(ctx context.Context, a account.Account) (account.Ac
 
 func (s store) Accounts(ctx context.Context, user account.UserID) ([]account.Account, error) {
 	return call(s.lane, "Accounts", false, func() ([]account.Account, error) { return s.db.Accounts(ctx, user) })
+}
+
+func (s store) Account(ctx context.Context, id account.ID) (account.Account, error) {
+	return call(s.lane, "Account", false, func() (account.Account, error) { return s.db.Account(ctx, id) })
 }
 
 func (s store) UpdateAccount(ctx context.Context, a account.Account) error {
@@ -56,6 +61,36 @@ func (s store) Renew(ctx context.Context, f metadata.Fence, now time.Time, ttl t
 
 func (s store) Release(ctx context.Context, f metadata.Fence) error {
 	return do(s.lane, "Release", true, func() error { return s.db.Release(ctx, f) })
+}
+
+func (s store) RenewAll(ctx context.Context, owner string, now time.Time, ttl time.Duration) (int, error) {
+	return call(s.lane, "RenewAll", true, func() (int, error) { return s.db.RenewAll(ctx, owner, now, ttl) })
+}
+
+func (s store) Held(ctx context.Context, owner string) ([]metadata.Fence, error) {
+	return call(s.lane, "Held", false, func() ([]metadata.Fence, error) { return s.db.Held(ctx, owner) })
+}
+
+func (s store) Acquirable(ctx context.Context, now time.Time) ([]metadata.Acquirable, error) {
+	return call(s.lane, "Acquirable", false, func() ([]metadata.Acquirable, error) { return s.db.Acquirable(ctx, now) })
+}
+
+func (s store) AcquireAll(
+	ctx context.Context, ids []account.ID, owner string, now time.Time, ttl time.Duration,
+) ([]metadata.Fence, error) {
+	return call(s.lane, "AcquireAll", true, func() ([]metadata.Fence, error) { return s.db.AcquireAll(ctx, ids, owner, now, ttl) })
+}
+
+func (s store) ReleaseAll(ctx context.Context, owner string, now time.Time) error {
+	return do(s.lane, "ReleaseAll", true, func() error { return s.db.ReleaseAll(ctx, owner, now) })
+}
+
+func (s store) Owners(ctx context.Context, now time.Time) ([]string, error) {
+	return call(s.lane, "Owners", false, func() ([]string, error) { return s.db.Owners(ctx, now) })
+}
+
+func (s store) Queues(ctx context.Context, owner string) ([]metadata.QueueState, error) {
+	return call(s.lane, "Queues", false, func() ([]metadata.QueueState, error) { return s.db.Queues(ctx, owner) })
 }
 
 func (s store) SetStatus(ctx context.Context, f metadata.Fence, st account.Status) error {
@@ -122,6 +157,10 @@ func (s store) Pending(ctx context.Context, acc account.ID, id mailbox.ID, now t
 
 func (s store) StoreContents(ctx context.Context, f metadata.Fence, contents []metadata.Content) error {
 	return do(s.lane, "StoreContents", true, func() error { return s.db.StoreContents(ctx, f, contents) })
+}
+
+func (s store) AddContents(ctx context.Context, acc account.ID, contents []metadata.Content) error {
+	return do(s.lane, "AddContents", true, func() error { return s.db.AddContents(ctx, acc, contents) })
 }
 
 func (s store) Unfetchable(ctx context.Context, f metadata.Fence, id mailbox.ID, uid mailbox.UID, why string, next time.Time) error {

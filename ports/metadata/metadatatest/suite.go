@@ -24,9 +24,12 @@ import (
 type Store interface {
 	metadata.Users
 	metadata.Accounts
+	metadata.AccountReader
 	metadata.Secrets
 	metadata.Statuses
 	metadata.Leases
+	metadata.NodeLeases
+	metadata.Owners
 	metadata.Mailboxes
 	metadata.Messages
 	metadata.Mirror
@@ -57,6 +60,11 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"delete account", testDeleteAccount},
 		{"statuses", testStatuses},
 		{"leases", testLeases},
+		{"leases of a node", testNodeLeases},
+		{"acquirable accounts", testAcquirable},
+		{"races for leases", testLeaseRaces},
+		{"owners", testOwners},
+		{"queues", testQueues},
 		{"fences", testFences},
 		{"mailboxes", testMailboxes},
 		{"mailbox names", testMailboxNames},
@@ -79,6 +87,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"size correction", testSizeCorrection},
 		{"pending", testPending},
 		{"drop content", testDropContent},
+		{"add contents", testAddContents},
 		{"edit flags", testEditFlags},
 		{"unchanged since", testUnchangedSince},
 		{"queue of flags", testFlagQueue},
