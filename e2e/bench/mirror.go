@@ -65,6 +65,47 @@ func (b *bench) mirror(ctx context.Context) (err error) {
 	return nil
 }
 
+// servers measures a first mirror of the corpus into Postgres and S3, which run on the same machine, next to one into SQLite
+// and files, in turns.
+func (b *bench) servers(ctx context.Context) (err error) {
+	messages, size, err := b.load(ctx, "mirror", harness.Account(b.raw, 1))
+	if err != nil {
+		return err
+	}
+	servers, err := harness.StartServers(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, servers.Close()) }()
+	fmt.Printf("\nFirst mirror of %d messages, %.1f MB\n%5s  %10s %10s  %6s\n", messages, float64(size)/1e6, "pair", "servers", "files", "ratio")
+	var theirs, ours []time.Duration
+	var ratios []float64
+	for i := range b.pairs + 1 { // the first only warms what is warm later
+		m := b.target("mirror", "servers", b.dovecot.Addr)
+		if m.Env, err = servers.Installation(ctx); err != nil {
+			return err
+		}
+		if _, err := m.Run(ctx, "run-migrations"); err != nil {
+			return err
+		}
+		s, _, err := b.forced(ctx, m, messages)
+		if err != nil {
+			return err
+		}
+		f, _, err := b.firstMirror(ctx, b.dovecot.Addr, messages)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			continue
+		}
+		theirs, ours, ratios = append(theirs, s), append(ours, f), append(ratios, s.Seconds()/f.Seconds())
+		fmt.Printf("%5d  %9.2fs %9.2fs  %6.2f\n", i, s.Seconds(), f.Seconds(), s.Seconds()/f.Seconds())
+	}
+	fmt.Printf("%5s  %9.2fs %9.2fs  %6.2f\n", "med", median(theirs).Seconds(), median(ours).Seconds(), medianFloat(ratios))
+	return nil
+}
+
 // firstMirror mirrors the account into a new data directory and returns how long it took, and the peak RSS.
 func (b *bench) firstMirror(ctx context.Context, addr string, messages int) (took time.Duration, peak int64, err error) {
 	return b.forced(ctx, b.target("mirror", "first", addr), messages)
@@ -88,7 +129,7 @@ func (b *bench) forced(ctx context.Context, m harness.Mirror, messages int) (too
 	}
 	cmd := exec.CommandContext(ctx, m.Binary, "force-sync", "--account-email", m.Account(), "--data", m.Data)
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &out, append(os.Environ(), m.Env...)
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return 0, 0, err

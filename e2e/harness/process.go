@@ -44,6 +44,7 @@ type Mirror struct {
 	User     string
 	Listen   string   // 127.0.0.1:0 by default
 	Args     []string // more arguments
+	Env      []string // more settings, as NAME=value: see Servers.Installation
 }
 
 // Process is a running "imapped mirror".
@@ -71,7 +72,7 @@ func (m Mirror) Spawn(ctx context.Context) (*Process, error) {
 		"mirror", "imap://" + m.User + "@" + m.Upstream, "--insecure", "--password-file", file, "--data", m.Data, "--listen", m.Listen,
 	}, m.Args...)
 	p := &Process{Mirror: m, cmd: exec.CommandContext(ctx, m.Binary, args...), log: &tail{}, done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = p.log, p.log, append(os.Environ(), m.Env...)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -166,7 +167,7 @@ func (m Mirror) Run(ctx context.Context, args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, m.Binary, append(args, "--data", m.Data)...)
 	var out, problems bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &problems
+	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &problems, append(os.Environ(), m.Env...)
 	if err := cmd.Run(); err != nil {
 		return out.String(), fmt.Errorf("imapped %s: %w: %s", args[0], err, problems.String())
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -39,7 +38,7 @@ func TestKilledMirrorGoesOn(t *testing.T) {
 	must(t, p.Stop())
 
 	for i := range harness.Size("IMAPPED_E2E_KILLS", 50, 10) {
-		m.Data = filepath.Join(t.TempDir(), "data")
+		m = w.fresh(t, m)
 		moment := time.Duration(rng.Int64N(int64(whole)))
 		t.Run(fmt.Sprintf("%d after %s", i+1, moment.Round(time.Millisecond)), func(t *testing.T) {
 			p, err := m.Spawn(context.WithoutCancel(t.Context()))
@@ -108,7 +107,7 @@ func TestCutConnections(t *testing.T) {
 	const each = 5
 	want := int64(harness.Size("IMAPPED_E2E_CUTS", 200, 40))
 	for i := 0; proxy.Stats().Cuts < want && !t.Failed(); i++ {
-		m.Data = filepath.Join(t.TempDir(), "data")
+		m = w.fresh(t, m)
 		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			must(t, proxy.Set(faultproxy.Faults{}))
 			p := started(t, m)

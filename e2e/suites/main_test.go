@@ -20,9 +20,14 @@ type world struct {
 	raw     [][]byte
 	boxes   []harness.Box // of the account "corpus"
 	binary  string
+	servers *harness.Servers // nil: mirrors keep their data in files
 }
 
 const corpusSeed = 20021
+
+// storeVariable names the environment variable that says what mirrors keep their data in: "servers" is Postgres, S3 and Redis,
+// anything else SQLite and files.
+const storeVariable = "IMAPPED_E2E_STORE"
 
 var (
 	errEngine error
@@ -64,6 +69,9 @@ func run(m *testing.M) int {
 	if shared.world.dovecot != nil {
 		end = shared.world.dovecot.Close()
 	}
+	if shared.world.servers != nil {
+		end = errors.Join(end, shared.world.servers.Close())
+	}
 	if end = errors.Join(end, os.RemoveAll(dir)); end != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", end)
 		code = 1
@@ -97,6 +105,11 @@ func makeWorld(ctx context.Context) (w world, err error) {
 	if w.dovecot, err = harness.StartDovecot(ctx, harness.DovecotOptions{}); err != nil {
 		return w, err
 	}
+	if os.Getenv(storeVariable) == "servers" {
+		if w.servers, err = harness.StartServers(ctx); err != nil {
+			return w, err
+		}
+	}
 	w.boxes = harness.Account(w.raw, corpusSeed)
 	return w, w.dovecot.Load(ctx, "corpus", w.boxes)
 }
@@ -108,6 +121,9 @@ func theMirror(t *testing.T) (*world, *harness.Process) {
 	mirrored.once.Do(func() {
 		ctx := context.Background()
 		m := harness.Mirror{Binary: w.binary, Data: filepath.Join(scratch, "corpus"), Upstream: w.dovecot.Addr, User: "corpus"}
+		if m.Env, mirrored.err = w.settings(ctx); mirrored.err != nil {
+			return
+		}
 		start := time.Now()
 		if mirrored.proc, mirrored.err = m.Start(ctx); mirrored.err != nil {
 			return
@@ -131,7 +147,34 @@ func account(t *testing.T, w *world, user, addr string, boxes []harness.Box) har
 	if addr == "" {
 		addr = w.dovecot.Addr
 	}
-	return harness.Mirror{Binary: w.binary, Data: filepath.Join(t.TempDir(), user), Upstream: addr, User: user}
+	env, err := w.settings(t.Context())
+	must(t, err)
+	return harness.Mirror{Binary: w.binary, Data: filepath.Join(t.TempDir(), user), Upstream: addr, User: user, Env: env}
+}
+
+// settings returns those of a new mirror.
+func (w *world) settings(ctx context.Context) ([]string, error) {
+	if w.servers == nil {
+		return nil, nil
+	}
+	return w.servers.Installation(ctx)
+}
+
+// fresh returns the mirror with nothing in its stores.
+func (w *world) fresh(t *testing.T, m harness.Mirror) harness.Mirror {
+	t.Helper()
+	env, err := w.settings(t.Context())
+	must(t, err)
+	m.Data, m.Env = filepath.Join(t.TempDir(), "data"), env
+	return m
+}
+
+// embedded skips a test that is about data in SQLite and files.
+func (w *world) embedded(t *testing.T) {
+	t.Helper()
+	if w.servers != nil {
+		t.Skip("this is about data in SQLite and files")
+	}
 }
 
 // started starts a mirror, and ends it with the test.
