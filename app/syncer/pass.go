@@ -189,7 +189,7 @@ func (o *owner) newPass(l *link, b *box, asked, quick bool) *pass {
 	o.note(func() { full = b.full })
 	return &pass{o: o, l: l, b: b, at: now, asked: asked, known: mirror.Known{
 		Checkpoint: mirror.Checkpoint(b.up.Checkpoint),
-		Rows:       b.bound,
+		Rows:       b.bound + uint32(b.gaps.Len()),
 		FullDue:    full || now.Sub(b.fullAt) >= o.m.cfg.Full || len(b.suspect) > 0,
 		FlagsDue:   asked || now.Sub(b.flagsAt) >= o.m.cfg.Poll/2,
 		Quick:      quick,

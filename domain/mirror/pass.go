@@ -27,7 +27,7 @@ func (s Step) String() string { return stepNames[s] }
 // Known is what is known of a mailbox here.
 type Known struct {
 	Checkpoint
-	Rows      uint32 // messages of the upstream's that are known here
+	Rows      uint32 // messages of the upstream's that are known here, or known not to be given by it
 	FullDue   bool   // a complete comparison is due
 	FlagsDue  bool   // without CONDSTORE: flags are to be compared again
 	Quick     bool   // only news is wanted: somebody waits
@@ -62,6 +62,8 @@ func PlanMailbox(k Known, u State, f Features) Step {
 	if k.Synced.IsZero() || k.FullDue && !k.Quick {
 		return Compare
 	}
+	// What a pass stored that was cut off may be more, or other, than there is.
+	same = same && (k.Quick || k.Rows == u.Messages || u.Messages == capped && k.Rows > capped)
 	if f.CondStore && k.ModSeq != 0 && (u.HighestModSeq != 0 || !u.Opened) {
 		seen := max(k.ModSeq, k.Confirmed)
 		switch {
