@@ -198,8 +198,8 @@ func (f *reflagging) write(ch *change) {
 		if r.Flags.Equal(set) {
 			continue
 		}
-		ch.flagged(r.Flags.Sys, -1)
-		ch.flagged(set.Sys, 1)
+		ch.flagged(r.Flags.Sys, r.Size, -1)
+		ch.flagged(set.Sys, r.Size, 1)
 		targets.add(set, int64(r.UID))
 	}
 	ch.writeFlags(targets)

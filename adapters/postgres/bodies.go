@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"imapped/domain/account"
+	"imapped/domain/flag"
 	"imapped/domain/mailbox"
 	"imapped/ports/metadata"
 )
@@ -31,6 +32,17 @@ func (s *Store) Pending(ctx context.Context, acc account.ID, id mailbox.ID, now 
 
 // StoreContents implements metadata.Bodies: two round trips, whatever the number of mailboxes.
 func (s *Store) StoreContents(ctx context.Context, f metadata.Fence, contents []metadata.Content) error {
+	return s.putContents(ctx, contents, true, func(t *tx) { t.fence(f) })
+}
+
+// AddContents implements metadata.Bodies, as StoreContents.
+func (s *Store) AddContents(ctx context.Context, acc account.ID, contents []metadata.Content) error {
+	return s.putContents(ctx, contents, false, func(t *tx) { t.lock(acc) })
+}
+
+// putContents records bodies; lock queues taking the account's lock and whatever says that they may be. replace says what
+// becomes of those that are stored already.
+func (s *Store) putContents(ctx context.Context, contents []metadata.Content, replace bool, lock func(t *tx)) error {
 	if len(contents) == 0 {
 		return nil
 	}
@@ -44,7 +56,7 @@ func (s *Store) StoreContents(ctx context.Context, f metadata.Fence, contents []
 	}
 	slices.Sort(ids)
 	return s.update(ctx, "store contents", func(t *tx) error {
-		t.fence(f)
+		lock(t)
 		stores := make([]*storing, len(ids))
 		for i, id := range ids {
 			stores[i] = t.storing(id, of[id])
@@ -54,7 +66,7 @@ func (s *Store) StoreContents(ctx context.Context, f metadata.Fence, contents []
 		}
 		for _, st := range stores {
 			if st.here {
-				st.write()
+				st.write(replace)
 			}
 		}
 		return nil
@@ -77,33 +89,36 @@ func (t *tx) storing(id mailbox.ID, contents []*metadata.Content) *storing {
 		uids[i] = v.UID
 	}
 	first, last := bounds(mailbox.SetOf(uids...))
-	// Of the mailbox no more is needed than its mod-sequence: sums are written as differences.
 	t.ask(func(r *row) error {
-		st.here, st.modSeq = true, r.int()
-		st.before.modSeq = st.modSeq
+		st.here = true
+		st.modSeq, st.size, st.deletedSize, st.bodies = r.int(), r.int(), r.int(), r.int()
+		st.before = st.state
 		return nil
-	}, `SELECT modseq FROM mailboxes WHERE account_id = $1 AND id = $2`, st.keys()...)
+	}, `SELECT modseq, size, deleted_size, bodies FROM mailboxes WHERE account_id = $1 AND id = $2`, st.keys()...)
 	t.ask(func(r *row) error {
-		st.rows[r.uid()] = hot{Row: mailbox.Row{Size: r.int()}, body: r.int()}
+		st.rows[r.uid()] = hot{Row: mailbox.Row{Flags: flag.Set{Sys: flag.System(r.int())}, Size: r.int()}, body: r.int()}
 		return nil
-	}, `SELECT m.uid, m.size, m.body FROM `+pick("messages", "m", ``), st.keys(first, last)...)
+	}, `SELECT m.uid, m.sys, m.size, m.body FROM `+pick("messages", "m", ``), st.keys(first, last)...)
 	return st
 }
 
-// write queues storing the bodies of messages that exist and correcting their sizes.
-func (st *storing) write() {
+// write queues storing the bodies of messages that exist, and have none unless replace is set, and correcting their sizes.
+func (st *storing) write(replace bool) {
 	var bodies []*metadata.Content
 	var uids []int64
 	var wrong []mailbox.UID
 	last := make(map[mailbox.UID]int, len(st.contents)) // of several bodies of one message the last counts
 	for _, v := range st.contents {
 		r, ok := st.rows[v.UID]
-		if !ok {
+		if !ok || r.body != 0 && !replace {
 			continue
 		}
 		st.bodies += 1 - r.body
 		if r.Size != v.Size {
 			st.size += v.Size - r.Size
+			if r.Flags.Has(flag.Deleted) {
+				st.deletedSize += v.Size - r.Size
+			}
 			wrong = append(wrong, v.UID)
 		}
 		r.Size, r.body = v.Size, 1
@@ -127,9 +142,9 @@ func (st *storing) write() {
 	st.over(set, `UPDATE messages SET body = true WHERE `+those("messages", `AND NOT x.body`))
 	st.over(set, `DELETE FROM body_failures WHERE `+those("body_failures", ``))
 	st.insertContents(bodies)
-	if st.bodies != 0 || st.size != 0 || st.changed() {
-		t.later(`UPDATE mailboxes SET modseq = $3, size = size + $4, bodies = bodies + $5 WHERE account_id = $1 AND id = $2`,
-			st.keys(st.modSeq, st.size, st.bodies)...)
+	if st.state != st.before {
+		t.later(`UPDATE mailboxes SET modseq = $3, size = $4, deleted_size = $5, bodies = $6 WHERE account_id = $1 AND id = $2`,
+			st.keys(st.modSeq, st.size, st.deletedSize, st.bodies)...)
 	}
 }
 

@@ -27,7 +27,7 @@ type change struct {
 
 // state is the columns of a mailbox that its messages determine.
 type state struct {
-	uidNext, modSeq, messages, unseen, deleted, size, bodies, bound int64
+	uidNext, modSeq, messages, unseen, deleted, size, deletedSize, bodies, bound int64
 }
 
 // at returns a mailbox that is not loaded, for statements about its rows.
@@ -39,13 +39,13 @@ func (t *tx) load(id mailbox.ID) *change {
 	st := &ch.state
 	t.need(errNoMailbox, func(r *row) error {
 		st.uidNext, st.modSeq, st.messages, st.unseen = r.int(), r.int(), r.int(), r.int()
-		st.deleted, st.size, st.bodies, st.bound = r.int(), r.int(), r.int(), r.int()
+		st.deleted, st.size, st.deletedSize, st.bodies, st.bound = r.int(), r.int(), r.int(), r.int(), r.int()
 		ch.validity, ch.name, ch.deleting = uint32(r.int()), r.str(), r.bool()
 		ch.queued, ch.departs = r.bool(), r.bool()
 		ch.before = ch.state
 		return nil
-	}, `SELECT m.uidnext, m.modseq, m.messages, m.unseen, m.deleted, m.size, m.bodies, m.bound, m.uidvalidity, m.name,
-		m.deleting,
+	}, `SELECT m.uidnext, m.modseq, m.messages, m.unseen, m.deleted, m.size, m.deleted_size, m.bodies, m.bound,
+		m.uidvalidity, m.name, m.deleting,
 		EXISTS (SELECT 1 FROM mutations q WHERE q.account_id = $1 AND q.mailbox_id = $2 AND q.uid > 0),
 		EXISTS (SELECT 1 FROM departed d WHERE d.account_id = $1 AND d.mailbox_id = $2)
 		FROM mailboxes m WHERE m.account_id = $1 AND m.id = $2`, int64(ch.acc), int64(id))
@@ -88,19 +88,20 @@ func (ch *change) changed() bool { return ch.modSeq != ch.before.modSeq }
 func (ch *change) keys(more ...any) []any { return append([]any{int64(ch.acc), int64(ch.id)}, more...) }
 
 // count adds a message with the flags n times to the counters.
-func (ch *change) count(sys flag.System, size int64, n int64) {
+func (ch *change) count(sys flag.System, size, n int64) {
 	ch.messages += n
 	ch.size += n * size
-	ch.flagged(sys, n)
+	ch.flagged(sys, size, n)
 }
 
-// flagged adds the flags of a message n times to the counters.
-func (ch *change) flagged(sys flag.System, n int64) {
+// flagged adds the flags of a message of the size n times to the counters.
+func (ch *change) flagged(sys flag.System, size, n int64) {
 	if sys&flag.Seen == 0 {
 		ch.unseen += n
 	}
 	if sys&flag.Deleted != 0 {
 		ch.deleted += n
+		ch.deletedSize += n * size
 	}
 }
 
@@ -119,8 +120,8 @@ func (ch *change) take(n int) (mailbox.UID, error) {
 func (ch *change) save() {
 	if ch.state != ch.before {
 		ch.t.later(`UPDATE mailboxes SET uidnext = $3, modseq = $4, messages = $5, unseen = $6, deleted = $7, size = $8,
-			bodies = $9, bound = bound + $10 WHERE account_id = $1 AND id = $2`, ch.keys(ch.uidNext, ch.modSeq, ch.messages,
-			ch.unseen, ch.deleted, ch.size, ch.bodies, ch.bound-ch.before.bound)...)
+			deleted_size = $9, bodies = $10, bound = bound + $11 WHERE account_id = $1 AND id = $2`, ch.keys(ch.uidNext,
+			ch.modSeq, ch.messages, ch.unseen, ch.deleted, ch.size, ch.deletedSize, ch.bodies, ch.bound-ch.before.bound)...)
 		ch.before.bound = ch.bound
 	}
 	ch.q.save()

@@ -21,17 +21,31 @@ func (s *Store) CopyMessages(ctx context.Context, acc account.ID, e metadata.Cop
 	}
 	err = s.update(ctx, op, func(t *tx) error {
 		done = metadata.Copied{}
-		from, err := t.open(ctx, acc, e.From)
-		if err != nil {
-			return err
-		}
+		t.lock(acc)
+		from := t.load(e.From)
 		to := from
 		if e.To != e.From {
-			if to, err = t.openToo(ctx, e.To); err != nil {
-				return err
-			}
+			to = t.load(e.To)
 		}
-		if err := from.copyTo(ctx, to, e, &done); err != nil {
+		room := &room{}
+		if !e.Move {
+			room = t.room(acc, e.Quota, mutation.Ref{})
+		}
+		var rows []hot
+		var octets int64
+		if err := from.hotRows(ctx, e.UIDs, func(r hot) {
+			rows = append(rows, r)
+			octets += r.Size
+		}); err != nil {
+			return err
+		}
+		if from.deleting || to.deleting {
+			return errNoMailbox
+		}
+		if err := room.take(octets); err != nil {
+			return err
+		}
+		if err := from.copyTo(ctx, to, e, rows, &done); err != nil {
 			return err
 		}
 		done.UIDValidity = to.validity
@@ -48,25 +62,20 @@ func (s *Store) CopyMessages(ctx context.Context, acc account.ID, e metadata.Cop
 	return done, nil
 }
 
-func (ch *change) copyTo(ctx context.Context, to *change, e metadata.CopyEdit, done *metadata.Copied) error {
-	var rows []hot
-	var uids []int64
-	err := ch.hotRows(ctx, e.UIDs, func(r hot) {
-		rows = append(rows, r)
-		uids = append(uids, int64(r.UID))
-	})
-	if err != nil || len(rows) == 0 {
-		return err
+// copyTo copies or moves the rows.
+func (ch *change) copyTo(ctx context.Context, to *change, e metadata.CopyEdit, rows []hot, done *metadata.Copied) error {
+	if len(rows) == 0 {
+		return nil
 	}
 	first, err := to.take(len(rows))
 	if err != nil {
 		return err
 	}
-	targets := make([]int64, len(rows))
+	uids, targets := make([]int64, len(rows)), make([]int64, len(rows))
 	for i, r := range rows {
 		done.Source = append(done.Source, r.UID)
 		done.Target = append(done.Target, first+mailbox.UID(i))
-		targets[i] = int64(first) + int64(i)
+		uids[i], targets[i] = int64(r.UID), int64(first)+int64(i)
 	}
 	to.insertCopies(first, rows)
 	ch.t.later(`INSERT INTO identities (account_id, mailbox_id, uid, saved, email, thread)

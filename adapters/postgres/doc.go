@@ -6,20 +6,22 @@
 //  1. Lock order. A transaction that changes an account's mail first takes the lock of the account's row in
 //     account_counters (tx.lock), then, for an owner's, the lease's row (tx.fence), and only then changes other rows, all of
 //     which belong to the account. So changes of one account follow one another, two transactions never wait for each
-//     other, and no order among mailboxes is needed. What does without the account's lock takes one lock only:
-//     ClaimRecent the mailbox's row, of which it alone writes recent_from; Acquire, Renew and Release the lease's;
-//     PurgeRetained those rows of the undo list that are free. Accounts and users have their own rows.
+//     other, and no order among mailboxes is needed. What does without the account's lock: ClaimRecent takes the mailbox's
+//     row, of which it alone writes recent_from; PurgeRetained those rows of the undo list that are free. Who takes, keeps or
+//     gives up leases locks leases first, then owners, by name. AcquireAll waits for no lease, so that ReleaseAll alone
+//     waits for one while it holds others. Accounts and users have their own rows.
 //  2. Visibility. Transactions are READ COMMITTED: the statement after the one that got the lock sees everything that was
 //     committed by those who had it before, as a lock is given on only after its holder's commit is visible. So UIDs and
 //     mod-sequences are read, raised and committed in order: who sees a mod-sequence sees all lower ones of the mailbox. A
 //     lock is therefore never taken by the statement that reads what it protects. What must be read at one moment is one
 //     statement (Changes, Mutations), or REPEATABLE READ (UpstreamRows, References).
 //  3. The fence. Every write of an owner reads the lease in its transaction, after the account's lock was got, and locks it
-//     FOR SHARE until its end. Taking the account changes that row: it waits for such a transaction, and one that
-//     comes later sees the new owner. A process that stands still in a transaction is thrown out by the server
-//     (idleTimeout), so that it holds the account up for no longer.
-//  4. Leases run by the database's clock, unless Options.CallerClock: nodes need no common time. A clock that is wrong
-//     could, else, give an account away early; never would two owners write, as that hangs on the fence alone.
+//     FOR SHARE until its end. Taking the account changes that row, which every account has: it waits for such a
+//     transaction, or leaves the account for now (AcquireAll), and one that comes later sees the new owner. A process that
+//     stands still in a transaction is thrown out by the server (idleTimeout), so that it holds the account up for no longer.
+//  4. Owners live by the database's clock, unless Options.CallerClock: nodes need no common time. A clock that is wrong
+//     could, else, give an account away early; never would two owners write, as that hangs on the fence alone. An owner's row
+//     is locked by who says that it lives, and by who finds it dead before a lease of it is taken: of the two one is first.
 //  5. Commits. A transaction that has committed survives a power loss (synchronous_commit=on). One whose COMMIT was sent
 //     and not answered is never run again: the caller gets fault.Unavailable, which says that the outcome is unknown. Before
 //     that, what the server undid (a lost connection, a deadlock) is run again; so functions of update and view set their
@@ -30,6 +32,6 @@
 //     a connection in hand, its doc comment says so.
 //  8. An error's text never holds SQL, a name of the database's, or its address; the driver's own error is in its chain
 //     for those who debug.
-//  9. mailboxes.{messages,unseen,deleted,size,bodies} equal what the rows of messages add up to, after every commit, and
-//     bound what those of messages and departed do. A message has body exactly when contents has its row.
+//  9. mailboxes.{messages,unseen,deleted,size,deleted_size,bodies} equal what the rows of messages add up to, after every
+//     commit, and bound what those of messages and departed do. A message has body exactly when contents has its row.
 package postgres

@@ -59,8 +59,8 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, rows []hot
 			plans[r.Flags] = p
 		}
 		if p.Changed {
-			ch.flagged(r.Flags.Sys, -1)
-			ch.flagged(p.Flags.Sys, 1)
+			ch.flagged(r.Flags.Sys, r.Size, -1)
+			ch.flagged(p.Flags.Sys, r.Size, 1)
 			r.Flags, r.ModSeq = p.Flags, mailbox.ModSeq(ch.seq())
 			changed = append(changed, uint32(r.UID))
 			targets.add(p.Flags, int64(r.UID))
@@ -112,8 +112,8 @@ func (ch *change) handOn(ctx context.Context, e metadata.FlagEdit, uids []int64)
 	return nil
 }
 
-// AddMessages implements metadata.Edits: two round trips, one that takes the lock and reads, and one that writes and
-// commits.
+// AddMessages implements metadata.Edits. One message takes one round trip; several take two, one that takes the lock and
+// reads, and one that writes and commits.
 func (s *Store) AddMessages(ctx context.Context, acc account.ID, e metadata.AddEdit) (done metadata.Added, err error) {
 	const op = "add messages"
 	for i := range e.Messages {
@@ -121,16 +121,27 @@ func (s *Store) AddMessages(ctx context.Context, acc account.ID, e metadata.AddE
 			return done, fault.New(fault.Invalid, op, "a message that is added needs its content and no upstream UID")
 		}
 	}
+	if done, ok, err := s.addMessage(ctx, op, acc, &e); ok || err != nil {
+		return done, err
+	}
+	var octets int64
+	for i := range e.Messages {
+		octets += e.Messages[i].Content.Size
+	}
 	err = s.update(ctx, op, func(t *tx) error {
 		done = metadata.Added{}
 		t.lock(acc)
 		ch := t.load(e.Mailbox)
 		news := ch.arrive(e.Messages)
+		room := t.room(acc, e.Quota, e.Replaces)
 		if err := t.flush(ctx); err != nil {
 			return err
 		}
 		if ch.deleting {
 			return errNoMailbox
+		}
+		if err := room.take(octets); err != nil {
+			return err
 		}
 		if err := t.restored(ctx, acc, e.Restores); err != nil {
 			return err

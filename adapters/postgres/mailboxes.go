@@ -6,11 +6,12 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/domain/mutation"
 	"imapped/ports/metadata"
 )
 
 const infoColumns = `m.id, m.account_id, m.name, m.attrs, m.subscribed, m.uidvalidity, m.uidnext, m.modseq, m.recent_from,
-	m.messages, m.unseen, m.deleted, m.size`
+	m.messages, m.unseen, m.deleted, m.size, m.deleted_size`
 
 const selectInfo = `SELECT ` + infoColumns + ` FROM mailboxes m `
 
@@ -35,7 +36,8 @@ func readInfo(r *row) mailbox.Info {
 	return mailbox.Info{
 		ID: mailbox.ID(r.int()), Account: account.ID(r.int()), Name: r.str(), Attrs: mailbox.Attr(r.int()),
 		Subscribed: r.bool(), UIDValidity: uint32(r.int()), UIDNext: r.uid(), HighestModSeq: mailbox.ModSeq(r.int()),
-		RecentFrom: r.uid(), Messages: uint32(r.int()), Unseen: uint32(r.int()), Deleted: uint32(r.int()), Size: r.int(),
+		RecentFrom: r.uid(), Messages: uint32(r.int()), Unseen: uint32(r.int()), Deleted: uint32(r.int()),
+		Size: r.int(), DeletedSize: r.int(),
 	}
 }
 
@@ -89,6 +91,56 @@ func (s *Store) Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (m m
 			selectInfo+`WHERE m.account_id = $1 AND m.id = $2 AND NOT m.deleting`, int64(acc), int64(id)), noMailbox)
 	})
 	return m, err
+}
+
+// selectUsage adds up the octets of account $1. Sums of bigint are exact; an upstream may claim absurd sizes.
+const selectUsage = `SELECT greatest(0, least(coalesce(sum(size), 0), 9000000000000000000))::bigint FROM mailboxes
+	WHERE account_id = $1 AND NOT deleting`
+
+// Usage implements metadata.Mailboxes.
+func (s *Store) Usage(ctx context.Context, acc account.ID) (used int64, err error) {
+	err = s.view(ctx, "add up an account's mail", func(t *tx) error {
+		t.existsAccount(acc)
+		return t.one(ctx, func(r *row) { used = r.int() }, selectUsage, int64(acc))
+	})
+	return used, err
+}
+
+// room is what an account may still grow by.
+type room struct {
+	quota    int64 // in octets; 0: there is none
+	used     int64
+	replaced int64 // octets of what a new message replaces
+}
+
+// room queues finding out how much room an account has. It follows the account's lock, which keeps it as it is. replaces is
+// the message that goes, if any.
+func (t *tx) room(acc account.ID, quota int64, replaces mutation.Ref) *room {
+	m := &room{quota: quota}
+	if quota == 0 {
+		return m
+	}
+	t.ask(func(r *row) error {
+		m.used = r.int()
+		return nil
+	}, selectUsage, int64(acc))
+	if replaces.UID != 0 {
+		t.ask(func(r *row) error {
+			m.replaced = r.int()
+			return nil
+		}, `SELECT size FROM messages WHERE account_id = $1 AND mailbox_id = $2 AND uid = $3`, int64(acc),
+			int64(replaces.Mailbox), int64(replaces.UID))
+	}
+	return m
+}
+
+// take fails with fault.OverQuota when there is no room for so many octets. What does not grow is never refused: an account
+// may hold more than its quota, from the upstream.
+func (m *room) take(octets int64) error {
+	if octets -= m.replaced; m.quota == 0 || octets <= 0 || m.used <= m.quota-octets {
+		return nil
+	}
+	return metadata.OverQuota(m.quota)
 }
 
 // ClaimRecent implements metadata.Mailboxes. upTo above UIDNEXT counts as UIDNEXT. Where there is nothing to claim it

@@ -176,9 +176,10 @@ func (s *bench) consistent(t *testing.T, url string) {
 	must(t, connect(t, url).QueryRow(t.Context(), `SELECT count(*) FROM mailboxes b WHERE
 		NOT EXISTS (SELECT 1 FROM (SELECT count(*) AS n, coalesce(sum(m.size), 0) AS size,
 			count(*) FILTER (WHERE m.sys & 8 = 0) AS unseen, count(*) FILTER (WHERE m.sys & 4 <> 0) AS deleted,
-			count(*) FILTER (WHERE m.body) AS bodies
+			count(*) FILTER (WHERE m.body) AS bodies, coalesce(sum(m.size) FILTER (WHERE m.sys & 4 <> 0), 0) AS marked
 			FROM messages m WHERE m.account_id = b.account_id AND m.mailbox_id = b.id) x
-			WHERE (x.n, x.size, x.unseen, x.deleted, x.bodies) = (b.messages, b.size, b.unseen, b.deleted, b.bodies))
+			WHERE (x.n, x.size, x.unseen, x.deleted, x.bodies, x.marked) =
+			(b.messages, b.size, b.unseen, b.deleted, b.bodies, b.deleted_size))
 		OR b.bound <> (SELECT count(*) FROM messages m WHERE m.mailbox_id = b.id AND m.up_uid > 0) +
 			(SELECT count(*) FROM departed d WHERE d.mailbox_id = b.id AND d.up_uid > 0)
 		OR EXISTS (SELECT 1 FROM messages m FULL JOIN contents c USING (account_id, mailbox_id, uid)
@@ -303,7 +304,8 @@ func TestLeaseClock(t *testing.T) {
 	must(t, err)
 	_, err = s.Acquire(ctx, a.fence.Account, "two", late, time.Hour)
 	fails(t, err, fault.Conflict)
-	must(t, s.Renew(ctx, f, late, time.Millisecond))
+	_, err = s.RenewAll(ctx, "one", late, time.Millisecond)
+	must(t, err)
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		_, err = s.Acquire(ctx, a.fence.Account, "two", early, time.Hour)
 		if err == nil {
@@ -332,8 +334,10 @@ func TestLostCommit(t *testing.T) {
 		edit     func(s *postgres.Store, f metadata.Fence, box mailbox.ID, k int) error
 	}{
 		{"in COMMIT", 2, true, func(s *postgres.Store, f metadata.Fence, box mailbox.ID, k int) error {
-			m := newMessages(k, 1)
-			m[0].Upstream, m[0].Content = 0, &contents(box, k, 1)[0]
+			m := newMessages(k, 2)
+			for i := range m {
+				m[i].Upstream, m[i].Content = 0, &contents(box, k, 1)[0]
+			}
 			_, err := s.AddMessages(context.Background(), f.Account, metadata.AddEdit{Mailbox: box, Messages: m})
 			return err
 		}},
@@ -341,12 +345,18 @@ func TestLostCommit(t *testing.T) {
 			_, err := s.EditFlags(context.Background(), f.Account, toggle(box, mailbox.SetOf[uint32](1), k%2 == 1))
 			return err
 		}},
+		{"in one statement that adds", 1, true, func(s *postgres.Store, f metadata.Fence, box mailbox.ID, k int) error {
+			m := newMessages(k, 1)
+			m[0].Upstream, m[0].Content = 0, &contents(box, k, 1)[0]
+			_, err := s.AddMessages(context.Background(), f.Account, metadata.AddEdit{Mailbox: box, Messages: m})
+			return err
+		}},
 		{"before COMMIT", 1, false, label},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			url := database(t)
 			s := fixture(t, url)
-			s.fill(t, 2)
+			s.fill(t, 4) // what is added below brings no new message ids, and so no new statement
 			p := newProxy(t, url)
 			via := openWith(t, postgres.Options{URL: p.url, Connections: 1})
 			must(t, c.edit(via, s.fence, s.box, 1)) // all statements are prepared

@@ -18,20 +18,23 @@ import (
 type commandTag = pgconn.CommandTag
 
 var (
-	_ metadata.Users      = (*Store)(nil)
-	_ metadata.Accounts   = (*Store)(nil)
-	_ metadata.Secrets    = (*Store)(nil)
-	_ metadata.Statuses   = (*Store)(nil)
-	_ metadata.Leases     = (*Store)(nil)
-	_ metadata.Mailboxes  = (*Store)(nil)
-	_ metadata.Messages   = (*Store)(nil)
-	_ metadata.Mirror     = (*Store)(nil)
-	_ metadata.Bodies     = (*Store)(nil)
-	_ metadata.Edits      = (*Store)(nil)
-	_ metadata.Folders    = (*Store)(nil)
-	_ metadata.Queue      = (*Store)(nil)
-	_ metadata.Undo       = (*Store)(nil)
-	_ metadata.References = (*Store)(nil)
+	_ metadata.Users         = (*Store)(nil)
+	_ metadata.Accounts      = (*Store)(nil)
+	_ metadata.AccountReader = (*Store)(nil)
+	_ metadata.Secrets       = (*Store)(nil)
+	_ metadata.Statuses      = (*Store)(nil)
+	_ metadata.Leases        = (*Store)(nil)
+	_ metadata.NodeLeases    = (*Store)(nil)
+	_ metadata.Owners        = (*Store)(nil)
+	_ metadata.Mailboxes     = (*Store)(nil)
+	_ metadata.Messages      = (*Store)(nil)
+	_ metadata.Mirror        = (*Store)(nil)
+	_ metadata.Bodies        = (*Store)(nil)
+	_ metadata.Edits         = (*Store)(nil)
+	_ metadata.Folders       = (*Store)(nil)
+	_ metadata.Queue         = (*Store)(nil)
+	_ metadata.Undo          = (*Store)(nil)
+	_ metadata.References    = (*Store)(nil)
 )
 
 // The defaults of Options, and what is not for choice.
@@ -59,7 +62,7 @@ type Options struct {
 	Connections int
 	// StatementTimeout bounds one statement, LockTimeout its wait for a lock; 60 and 10 seconds by default.
 	StatementTimeout, LockTimeout time.Duration
-	// CallerClock has leases run by the times that their callers pass, for tests that have a clock of their own. Else they
+	// CallerClock has owners live by the times that their callers pass, for tests that have a clock of their own. Else they
 	// run by the database's clock, so that a node whose clock is wrong takes no account from a node that is well.
 	CallerClock bool
 }

@@ -77,7 +77,7 @@ func TestOneMessageAsAny(t *testing.T) {
 			}
 			m, err := s.Mailbox(ctx, acc, box)
 			must(t, err)
-			done[i] += fmt.Sprint(" ", m.HighestModSeq, m.Unseen, m.Deleted)
+			done[i] += fmt.Sprint(" ", m.HighestModSeq, m.Unseen, m.Deleted, m.DeletedSize)
 		}
 		if done[0] != done[1] || queue[0] != queue[1] {
 			t.Fatalf("step %d, %+v of UID %d:\nalone: %s\n%sas any: %s\n%s", step, e, uid, done[0], queue[0], done[1], queue[1])

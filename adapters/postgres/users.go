@@ -118,6 +118,7 @@ func (s *Store) CreateAccount(ctx context.Context, a account.Account) (account.A
 		// same name whose data is gone.
 		t.later(`INSERT INTO account_counters (account_id, uidvalidity) VALUES ($1, $2)`, int64(a.ID),
 			min(max(a.Created.Unix(), 0), 1<<31))
+		t.later(`INSERT INTO leases (account_id) VALUES ($1)`, int64(a.ID))
 		return nil
 	})
 	if err != nil {
@@ -134,24 +135,41 @@ func bytesOf(b []byte) []byte {
 	return b
 }
 
+// accountColumns are the columns of account a, as readAccount takes them.
+const accountColumns = `a.id, a.user_id, a.position, a.display, a.email, a.host, a.port, a.tls, a.insecure, a.auth, a.username,
+	a.secret_key, a.secret, a.local, a.paused, a.created`
+
+func readAccount(r *row) account.Account {
+	return account.Account{
+		ID: account.ID(r.int()), User: account.UserID(r.int()), Position: int(r.int()), Display: r.str(),
+		Email: r.str(), Upstream: account.Endpoint{
+			Host: r.str(), Port: uint16(r.int()), TLS: account.TLSMode(r.str()), Insecure: r.bool(),
+		},
+		Auth: r.str(), Username: r.str(), Secret: account.Secret{KeyID: r.str(), Sealed: r.bytes()},
+		Local: r.bool(), Paused: r.bool(), Created: unstamp(r.int()),
+	}
+}
+
 // Accounts implements metadata.Accounts.
 func (s *Store) Accounts(ctx context.Context, user account.UserID) (as []account.Account, err error) {
 	err = s.view(ctx, "list accounts", func(t *tx) error {
 		as = nil
 		return t.each(ctx, func(r *row) error {
-			as = append(as, account.Account{
-				ID: account.ID(r.int()), User: account.UserID(r.int()), Position: int(r.int()), Display: r.str(),
-				Email: r.str(), Upstream: account.Endpoint{
-					Host: r.str(), Port: uint16(r.int()), TLS: account.TLSMode(r.str()), Insecure: r.bool(),
-				},
-				Auth: r.str(), Username: r.str(), Secret: account.Secret{KeyID: r.str(), Sealed: r.bytes()},
-				Local: r.bool(), Paused: r.bool(), Created: unstamp(r.int()),
-			})
+			as = append(as, readAccount(r))
 			return nil
-		}, `SELECT id, user_id, position, display, email, host, port, tls, insecure, auth, username, secret_key, secret,
-			local, paused, created FROM accounts WHERE $1::bigint = 0 OR user_id = $1 ORDER BY user_id, position, id`, int64(user))
+		}, `SELECT `+accountColumns+` FROM accounts a WHERE $1::bigint = 0 OR a.user_id = $1
+			ORDER BY a.user_id, a.position, a.id`, int64(user))
 	})
 	return as, err
+}
+
+// Account implements metadata.AccountReader.
+func (s *Store) Account(ctx context.Context, id account.ID) (a account.Account, err error) {
+	err = s.view(ctx, "look up account", func(t *tx) error {
+		return orNotFound(t.one(ctx, func(r *row) { a = readAccount(r) },
+			`SELECT `+accountColumns+` FROM accounts a WHERE a.id = $1`, int64(id)), noAccount)
+	})
+	return a, err
 }
 
 // UpdateAccount implements metadata.Accounts: it writes everything but ID, User and Created.

@@ -2,7 +2,7 @@
 -- have 16 bytes; blob keys are 32 bytes. Texts sort by their bytes. Ids come from sequences and are never used twice.
 --
 -- Every table of mail data leads its keys with account_id: one account is one shard. users, accounts, account_counters,
--- leases and statuses are small and may stay global.
+-- leases, owners and statuses are small and may stay global.
 
 -- +goose Up
 CREATE TABLE users (
@@ -53,12 +53,20 @@ CREATE TABLE statuses (
     next_retry bigint NOT NULL
 ) WITH (fillfactor = 50);
 
+-- A lease holds for as long as its owner lives: one row is written to keep all leases of a process. Each account has a row
+-- from its beginning, so that whoever wants the account finds something to lock.
 CREATE TABLE leases (
     account_id bigint NOT NULL PRIMARY KEY REFERENCES accounts (id),
-    owner      text   NOT NULL, -- empty: nobody
-    token      bigint NOT NULL, -- the fencing number; it only rises
-    expires    bigint NOT NULL
-) WITH (fillfactor = 40);
+    owner      text   COLLATE "C" NOT NULL DEFAULT '', -- empty: nobody
+    token      bigint NOT NULL DEFAULT 0               -- the fencing number; it only rises
+);
+
+CREATE INDEX leases_owner ON leases (owner, account_id);
+
+CREATE TABLE owners (
+    name    text   COLLATE "C" NOT NULL PRIMARY KEY,
+    expires bigint NOT NULL -- until when it lives
+) WITH (fillfactor = 10);
 
 CREATE TABLE mailboxes (
     account_id     bigint  NOT NULL REFERENCES accounts (id),
@@ -75,6 +83,7 @@ CREATE TABLE mailboxes (
     unseen         bigint  NOT NULL DEFAULT 0,
     deleted        bigint  NOT NULL DEFAULT 0,
     size           bigint  NOT NULL DEFAULT 0,
+    deleted_size   bigint  NOT NULL DEFAULT 0, -- octets of the messages with \Deleted
     bodies         bigint  NOT NULL DEFAULT 0, -- messages with body
     bound          bigint  NOT NULL DEFAULT 0, -- messages and departed rows with up_uid > 0
     up_name        bytea   NOT NULL, -- raw, as the upstream writes it; empty: not there
@@ -250,6 +259,7 @@ DROP TABLE contents;
 DROP TABLE identities;
 DROP TABLE messages;
 DROP TABLE mailboxes;
+DROP TABLE owners;
 DROP TABLE leases;
 DROP TABLE statuses;
 DROP TABLE account_counters;

@@ -47,6 +47,7 @@ DECLARE
     is_local  boolean;
     new_id    bigint;
     hidden    boolean;
+    marked    bigint;   -- octets of the mailbox's messages with \Deleted
     had       smallint;
     added     smallint;
     removed   smallint;
@@ -59,6 +60,7 @@ DECLARE
     copied    bigint;   -- the last copy or move from the message
     seen_bit    CONSTANT smallint := 8;
     deleted_bit CONSTANT smallint := 4;
+    absurd      CONSTANT bigint := 1::bigint << 60;
 BEGIN
     outcome := 1;
     state := 0;
@@ -69,8 +71,8 @@ BEGIN
         outcome := 2;
         RETURN;
     END IF;
-    SELECT b.modseq, b.deleting, m.uid, m.modseq, m.size, m.date, m.zone, m.sys, m.keywords
-        INTO highest, hidden, edit_flag.uid, edit_flag.modseq, edit_flag.size, edit_flag.date, edit_flag.zone, had,
+    SELECT b.modseq, b.deleting, b.deleted_size, m.uid, m.modseq, m.size, m.date, m.zone, m.sys, m.keywords
+        INTO highest, hidden, marked, edit_flag.uid, edit_flag.modseq, edit_flag.size, edit_flag.date, edit_flag.zone, had,
             had_words
         FROM mailboxes b LEFT JOIN messages m ON m.account_id = acc AND m.mailbox_id = box AND m.uid = message
         WHERE b.account_id = acc AND b.id = box;
@@ -79,6 +81,10 @@ BEGIN
         RETURN;
     END IF;
     IF edit_flag.uid IS NULL THEN
+        RETURN;
+    END IF;
+    IF edit_flag.size > absurd OR marked > absurd OR marked < 0 THEN -- what an upstream may claim; sums do not wrap here
+        outcome := 0;
         RETURN;
     END IF;
     edit_flag.sys := had;
@@ -132,7 +138,8 @@ BEGIN
         WHERE m.account_id = acc AND m.mailbox_id = box AND m.uid = message;
     UPDATE mailboxes b SET modseq = highest,
         unseen = b.unseen + (had & seen_bit) / seen_bit - (edit_flag.sys & seen_bit) / seen_bit,
-        deleted = b.deleted + (edit_flag.sys & deleted_bit) / deleted_bit - (had & deleted_bit) / deleted_bit
+        deleted = b.deleted + (edit_flag.sys & deleted_bit) / deleted_bit - (had & deleted_bit) / deleted_bit,
+        deleted_size = marked + edit_flag.size * ((edit_flag.sys & deleted_bit) / deleted_bit - (had & deleted_bit) / deleted_bit)
         WHERE b.account_id = acc AND b.id = box;
 END
 $$;
