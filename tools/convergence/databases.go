@@ -19,8 +19,11 @@ import (
 // database is the metadata store under the processes of one history: one user with one account. Close gives it back.
 type database interface {
 	metadata.Accounts
+	metadata.AccountReader
 	metadata.Statuses
 	metadata.Leases
+	metadata.NodeLeases
+	metadata.Owners
 	metadata.Mailboxes
 	metadata.Messages
 	metadata.Mirror

@@ -13,8 +13,11 @@ import (
 type Metadata interface {
 	metadata.Users
 	metadata.Accounts
+	metadata.AccountReader
 	metadata.Statuses
 	metadata.Leases
+	metadata.NodeLeases
+	metadata.Owners
 	metadata.Mailboxes
 	metadata.Messages
 	metadata.Mirror
@@ -83,6 +86,14 @@ func (st *store) Accounts(ctx context.Context, user account.UserID) ([]account.A
 	return v, err
 }
 
+// Account implements metadata.AccountReader.
+func (st *store) Account(ctx context.Context, id account.ID) (account.Account, error) {
+	began := time.Now()
+	v, err := st.Metadata.Account(ctx, id)
+	st.observe("account", time.Since(began), err)
+	return v, err
+}
+
 // UpdateAccount implements metadata.Accounts.
 func (st *store) UpdateAccount(ctx context.Context, a account.Account) error {
 	began := time.Now()
@@ -139,6 +150,62 @@ func (st *store) Release(ctx context.Context, f metadata.Fence) error {
 	return err
 }
 
+// RenewAll implements metadata.NodeLeases.
+func (st *store) RenewAll(ctx context.Context, owner string, now time.Time, ttl time.Duration) (int, error) {
+	began := time.Now()
+	v, err := st.Metadata.RenewAll(ctx, owner, now, ttl)
+	st.observe("renew_all", time.Since(began), err)
+	return v, err
+}
+
+// Held implements metadata.NodeLeases.
+func (st *store) Held(ctx context.Context, owner string) ([]metadata.Fence, error) {
+	began := time.Now()
+	v, err := st.Metadata.Held(ctx, owner)
+	st.observe("held", time.Since(began), err)
+	return v, err
+}
+
+// Acquirable implements metadata.NodeLeases.
+func (st *store) Acquirable(ctx context.Context, now time.Time) ([]metadata.Acquirable, error) {
+	began := time.Now()
+	v, err := st.Metadata.Acquirable(ctx, now)
+	st.observe("acquirable", time.Since(began), err)
+	return v, err
+}
+
+// AcquireAll implements metadata.NodeLeases.
+func (st *store) AcquireAll(ctx context.Context, ids []account.ID, owner string, now time.Time, ttl time.Duration) ([]metadata.Fence, error) {
+	began := time.Now()
+	v, err := st.Metadata.AcquireAll(ctx, ids, owner, now, ttl)
+	st.observe("acquire_all", time.Since(began), err)
+	return v, err
+}
+
+// ReleaseAll implements metadata.NodeLeases.
+func (st *store) ReleaseAll(ctx context.Context, owner string, now time.Time) error {
+	began := time.Now()
+	err := st.Metadata.ReleaseAll(ctx, owner, now)
+	st.observe("release_all", time.Since(began), err)
+	return err
+}
+
+// Owners implements metadata.Owners.
+func (st *store) Owners(ctx context.Context, now time.Time) ([]string, error) {
+	began := time.Now()
+	v, err := st.Metadata.Owners(ctx, now)
+	st.observe("owners", time.Since(began), err)
+	return v, err
+}
+
+// Queues implements metadata.Owners.
+func (st *store) Queues(ctx context.Context, owner string) ([]metadata.QueueState, error) {
+	began := time.Now()
+	v, err := st.Metadata.Queues(ctx, owner)
+	st.observe("queues", time.Since(began), err)
+	return v, err
+}
+
 // Mailboxes implements metadata.Mailboxes.
 func (st *store) Mailboxes(ctx context.Context, acc account.ID) ([]mailbox.Info, error) {
 	began := time.Now()
@@ -152,6 +219,14 @@ func (st *store) Mailbox(ctx context.Context, acc account.ID, id mailbox.ID) (ma
 	began := time.Now()
 	v, err := st.Metadata.Mailbox(ctx, acc, id)
 	st.observe("mailbox", time.Since(began), err)
+	return v, err
+}
+
+// Usage implements metadata.Mailboxes.
+func (st *store) Usage(ctx context.Context, acc account.ID) (int64, error) {
+	began := time.Now()
+	v, err := st.Metadata.Usage(ctx, acc)
+	st.observe("usage", time.Since(began), err)
 	return v, err
 }
 
@@ -240,6 +315,14 @@ func (st *store) StoreContents(ctx context.Context, f metadata.Fence, contents [
 	began := time.Now()
 	err := st.Metadata.StoreContents(ctx, f, contents)
 	st.observe("store_contents", time.Since(began), err)
+	return err
+}
+
+// AddContents implements metadata.Bodies.
+func (st *store) AddContents(ctx context.Context, acc account.ID, contents []metadata.Content) error {
+	began := time.Now()
+	err := st.Metadata.AddContents(ctx, acc, contents)
+	st.observe("add_contents", time.Since(began), err)
 	return err
 }
 
