@@ -15,7 +15,6 @@ import (
 	"imapped/adapters/postgres"
 	"imapped/adapters/seal"
 	"imapped/app/admin"
-	"imapped/app/auth"
 	"imapped/domain/account"
 	"imapped/e2e/harness"
 	"imapped/ports/clock"
@@ -148,16 +147,16 @@ func addResting(ctx context.Context, url string, port uint16) (err error) {
 		return err
 	}
 	a := admin.New(admin.Config{
-		Users: store, Accounts: store, Statuses: store, Mirror: store, Queue: store, Sealer: sealer, Hash: auth.Hash, Clock: clock.System{},
+		Users: store, Accounts: store, Statuses: store, Mirror: store, Queue: store, Sealer: sealer, Hash: func(string) (string, error) { return "*", nil }, Clock: clock.System{},
 	})
-	if _, err := a.CreateUser(ctx, "resting", harness.Password); err != nil {
+	if _, err := a.CreateUser(ctx, "resting", []byte(harness.Password)); err != nil {
 		return err
 	}
 	for i := range restingAccounts {
 		email := fmt.Sprintf("a%d@example.org", i)
 		if _, err := a.AddAccount(ctx, admin.NewAccount{
 			User: "resting", Email: email, Secret: []byte(harness.Password),
-			Endpoint: account.Endpoint{Host: "127.0.0.1", Port: port, TLS: account.TLSNone, Insecure: true},
+			Endpoint: account.Endpoint{Host: "127.0.0.1", Port: port, TLS: account.TLSPlain, Insecure: true},
 		}); err != nil {
 			return err
 		}
