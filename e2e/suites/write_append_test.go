@@ -119,6 +119,7 @@ func TestLargeAppend(t *testing.T) {
 	})
 
 	t.Run("lost half-way", func(t *testing.T) {
+		theWorld(t).embedded(t) // else it is in files without names
 		blobs := files(t, s.p.Data, 1<<20)
 		for _, command := range []string{"APPEND INBOX {%d+}\r\n", "APPEND INBOX {10+}\r\nSubject: x {%d+}\r\n"} {
 			c := login(t, s.p.Login)
