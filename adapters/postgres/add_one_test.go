@@ -39,7 +39,7 @@ func TestOneAddedAsAny(t *testing.T) {
 		}
 		return id
 	}
-	const steps = 60
+	const steps = 30
 	for step := range steps {
 		now := time.Unix(int64(step), 0)
 		m := newMessages(1000+2*step, 2)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -185,6 +187,21 @@ func (t tenant) Accounts(ctx context.Context, user account.UserID) ([]account.Ac
 	}
 	return t.Store.Accounts(ctx, user)
 }
+
+// Acquirable tells of the history's account alone, likewise.
+func (t tenant) Acquirable(ctx context.Context, now time.Time) ([]metadata.Acquirable, error) {
+	free, err := t.Store.Acquirable(ctx, now)
+	return slices.DeleteFunc(free, func(v metadata.Acquirable) bool { return v.ID != t.acc.ID }), err
+}
+
+// Owners tells of the history's processes alone.
+func (t tenant) Owners(ctx context.Context, now time.Time) ([]string, error) {
+	names, err := t.Store.Owners(ctx, now)
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, ownerOf(t.acc.ID)) }), err
+}
+
+// ownerOf begins the names of the processes of one history, as histories may share a database.
+func ownerOf(acc account.ID) string { return fmt.Sprintf("owner of %d: ", acc) }
 
 // Close removes the account, so that the database does not grow.
 func (t tenant) Close() error { return t.DeleteAccount(context.Background(), t.acc.ID) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -183,7 +184,7 @@ func (r *rig) prepare() {
 
 func (r *rig) newOwner() string {
 	r.w.owners++
-	return fmt.Sprintf("owner%d", r.w.owners)
+	return ownerOf(r.acc) + strconv.Itoa(r.w.owners)
 }
 
 // alive starts a new process where the present one was killed, or paused.
