@@ -49,6 +49,7 @@ type box struct {
 	fullAt     time.Time
 	flagsAt    time.Time
 	heals      []time.Time // of UIDVALIDITY changes in the last day
+	halves     int         // looks after a UIDVALIDITY change that brought too little to believe, in a row
 	gaps       mailbox.Set // upstream UIDs that exist but cannot be fetched
 	gapTries   int
 	gapsAt     time.Time

@@ -27,17 +27,19 @@ type world struct {
 	open     int // connections
 
 	// Faults.
-	down      error                            // Dial fails
-	budget    func() int                       // events until a new connection is cut; nil: never
-	refuse    func(cmd upstream.Command) error // a command's refusal
-	misname   func(string) string              // damages a name on its way; nil: none
-	listOnly  int                              // LIST forgets the rest; 0: complete
-	lieExists func(name string) int            // added to EXISTS
-	noFetch   map[string]bool                  // by content: FETCH answers nothing for it
-	poison    string                           // the content whose body breaks the connection
-	noBody    map[string]bool                  // by content: FETCH answers with an empty body
-	hang      chan struct{}                    // commands wait for it; nil: they do not
-	slow      chan struct{}                    // bodies stop half-way until it is closed
+	down      error                                 // Dial fails
+	budget    func() int                            // events until a new connection is cut; nil: never
+	refuse    func(cmd upstream.Command) error      // a command's refusal
+	misname   func(string) string                   // damages a name on its way; nil: none
+	listOnly  int                                   // LIST forgets the rest; 0: complete
+	lieExists func(name string) int                 // added to EXISTS
+	lieState  func(opened bool, s *upstream.Status) // changes what STATUS, or SELECT, tells
+	spoil     func(string) string                   // damages headers on their way; nil: none
+	noFetch   map[string]bool                       // by content: FETCH answers nothing for it
+	poison    string                                // the content whose body breaks the connection
+	noBody    map[string]bool                       // by content: FETCH answers with an empty body
+	hang      chan struct{}                         // commands wait for it; nil: they do not
+	slow      chan struct{}                         // bodies stop half-way until it is closed
 
 	// Writing.
 	noKeywords bool

@@ -164,10 +164,14 @@ func (c *fconn) one(ctx context.Context, cmd upstream.Command) error {
 
 // statusOf is what STATUS says: of the selected mailbox, as many servers do, what the selection knows.
 func (c *fconn) statusOf(b *mbox) upstream.Status {
-	if b == c.selected {
-		return c.told
+	s := c.told
+	if b != c.selected {
+		s = c.w.statusOf(b)
 	}
-	return c.w.statusOf(b)
+	if c.w.lieState != nil {
+		c.w.lieState(false, &s)
+	}
+	return s
 }
 
 func (w *world) statusOf(b *mbox) upstream.Status {
@@ -229,6 +233,9 @@ func (c *fconn) doSelect(cmd *upstream.Select) func() error {
 		return nil
 	}
 	s := c.w.statusOf(b)
+	if c.w.lieState != nil {
+		c.w.lieState(true, &s)
+	}
 	c.told, c.validity = s, b.validity
 	cmd.Permanent, cmd.AnyKeyword = flag.Make(flag.AllSystem), !c.w.noKeywords
 	cmd.Messages, cmd.UIDNext, cmd.UIDValidity, cmd.HighestModSeq = s.Messages, s.UIDNext, s.UIDValidity, s.HighestModSeq
@@ -324,6 +331,9 @@ func (c *fconn) answer(ctx context.Context, cmd *upstream.Fetch, m fmsg, condsto
 	}
 	if cmd.Items&upstream.ItemIdent != 0 {
 		head, _, _ := bytes.Cut([]byte(m.raw), []byte("\r\n\r\n"))
+		if c.w.spoil != nil {
+			head = []byte(c.w.spoil(string(head)))
+		}
 		a.Header = message.FilterHeader(nil, append(head, "\r\n\r\n"...), message.IdentFields[:], false)
 	}
 	var r *cutReader

@@ -348,6 +348,15 @@ func (p *pass) finishHeal(ctx context.Context) error {
 		return err
 	}
 	pairs, left, fresh := mirror.Match(rows, idents(p.heal))
+	late := p.lateHeal(sel.UIDNext)
+	_, err = mirror.NewCensus(&p.obs, true, sel.Messages+late)
+	complete := err == nil && len(p.heal) == p.obs.Len()
+	if !complete && len(rows) > 0 && 2*len(pairs) < len(p.heal) && b.halves < mostPuzzles {
+		// Little of it is known here, and it is not all: rather damaged on the way than another mailbox.
+		b.halves++
+		return wrongBox{fault.As(fault.Unavailable, "compare after a UIDVALIDITY change", mirror.ErrIncomplete)}
+	}
+	b.halves = 0
 	u := metadata.Update{Mailbox: b.id, Now: p.at, Reset: true}
 	flags := map[mailbox.UID]int{}
 	for i, r := range rows {
@@ -366,11 +375,10 @@ func (p *pass) finishHeal(ctx context.Context) error {
 	for uid := range fresh.All {
 		u.New = append(u.New, *byUpstream[uid])
 	}
-	late := p.lateHeal(sel.UIDNext)
 	u.Checkpoint = p.checkpoint(late)
 	u.Checkpoint.UIDNext = max(sel.UIDNext, p.maxUID+1)
 	u.Checkpoint.ModSeq = mirror.NextModSeq(0, sel.HighestModSeq, p.modSeq, p.l.features)
-	if _, err := mirror.NewCensus(&p.obs, true, sel.Messages+late); err == nil && len(p.heal) == p.obs.Len() {
+	if complete {
 		u.Expunge = left
 	} else {
 		// What is not matched may be among what the upstream did not give: a later comparison decides.

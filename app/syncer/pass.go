@@ -410,6 +410,9 @@ func (p *pass) judge(ctx context.Context) (again bool, err error) {
 	if sel.UIDValidity != p.known.UIDValidity && (!stable || p.step == mirror.Heal && p.unheard(sel.UIDValidity)) {
 		return true, nil
 	}
+	if p.step == mirror.Heal && p.known.UIDValidity != 0 && sel.UIDValidity == p.known.UIDValidity {
+		return true, nil // the STATUS was wrong, or old: what is known here holds
+	}
 	if p.empty && sel.Messages > 0 {
 		return true, nil
 	}
