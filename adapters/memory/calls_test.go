@@ -18,3 +18,13 @@ func TestCalls(t *testing.T) {
 		return ends
 	})
 }
+
+func TestPresence(t *testing.T) {
+	nodestest.RunPresence(t, func(*testing.T) nodestest.Join {
+		all := new(memory.Nodes)
+		return func(_ *testing.T, name string) (nodes.Presence, func()) {
+			p := all.Join(name)
+			return p, p.Leave
+		}
+	})
+}

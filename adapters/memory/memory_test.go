@@ -8,14 +8,9 @@ import (
 	"time"
 
 	"imapped/adapters/memory"
-	"imapped/domain/fault"
 	"imapped/ports/events"
 	"imapped/ports/events/eventstest"
 	"imapped/ports/limits/limitstest"
-	"imapped/ports/presence"
-	"imapped/ports/presence/presencetest"
-	"imapped/ports/wake"
-	"imapped/ports/wake/waketest"
 )
 
 func TestBus(t *testing.T) {
@@ -140,56 +135,5 @@ func TestFailuresBounded(t *testing.T) {
 	clock.advance(2 * time.Hour)
 	if n, _ := f.Add(ctx, "user/ann", time.Hour); n != 1 {
 		t.Errorf("%d failures after the window, want 1", n)
-	}
-}
-
-func TestWakes(t *testing.T) {
-	waketest.Run(t, func(*testing.T) wake.Bus { return new(memory.Wakes) })
-}
-
-// TestWakesAll: who may have missed something is told so, once, and hears single accounts again afterwards.
-func TestWakesAll(t *testing.T) {
-	bus := new(memory.Wakes)
-	s := bus.Subscribe()
-	defer s.Close()
-	bus.Publish(1)
-	bus.PublishAll()
-	bus.Publish(2)
-	<-s.C()
-	if ids, all := s.Take(); len(ids) > 0 || !all {
-		t.Errorf("taken %v, %v; want all accounts", ids, all)
-	}
-	bus.Publish(3)
-	<-s.C()
-	if ids, all := s.Take(); len(ids) != 1 || ids[0] != 3 || all {
-		t.Errorf("taken %v, %v; want account 3", ids, all)
-	}
-}
-
-func TestNodes(t *testing.T) {
-	presencetest.Run(t, func(*testing.T) presencetest.Harness {
-		clock := &fakeClock{now: time.Unix(1_000_000, 0)}
-		return presencetest.Harness{Nodes: memory.NewNodes(clock), Advance: clock.advance}
-	})
-}
-
-// TestNodesBounded: made-up names do not grow the list.
-func TestNodesBounded(t *testing.T) {
-	clock := &fakeClock{now: time.Unix(1_000_000, 0)}
-	nodes := memory.NewNodes(clock)
-	for i := range presence.MaxNodes {
-		if _, err := nodes.Announce(t.Context(), fmt.Sprint("n", i), time.Minute); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := nodes.Announce(t.Context(), "more", time.Minute); !fault.Is(err, fault.Limit) {
-		t.Errorf("one node more: %v, want limit", err)
-	}
-	if all, err := nodes.Announce(t.Context(), "n7", time.Minute); err != nil || len(all) != presence.MaxNodes {
-		t.Errorf("a known node: %d nodes, %v", len(all), err)
-	}
-	clock.advance(time.Hour)
-	if all, err := nodes.Announce(t.Context(), "more", time.Minute); err != nil || len(all) != 1 {
-		t.Errorf("after the others are gone: %q, %v", all, err)
 	}
 }

@@ -2,77 +2,64 @@ package memory
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
-	"time"
 
-	"imapped/domain/fault"
-	"imapped/ports/clock"
-	"imapped/ports/presence"
+	"imapped/ports/nodes"
 )
 
-var _ presence.Nodes = (*Nodes)(nil)
-
-// Nodes is a presence.Nodes within one process, which is the only node then, or plays several.
+// Nodes is which nodes there are in one process. The zero value is ready.
 type Nodes struct {
-	clock clock.Clock
-
-	mu    sync.Mutex
-	until map[string]time.Time // at most presence.MaxNodes
+	mu   sync.Mutex
+	live map[*Presence]string
 }
 
-// NewNodes returns an empty list.
-func NewNodes(c clock.Clock) *Nodes { return &Nodes{clock: c, until: map[string]time.Time{}} }
+// Presence is one node's view of a Nodes, and its place there.
+type Presence struct {
+	nodes   *Nodes
+	changed chan struct{}
+}
 
-// Announce implements presence.Nodes.
-func (n *Nodes) Announce(ctx context.Context, node string, ttl time.Duration) ([]string, error) {
-	const op = "announce node"
-	if node == "" || len(node) > 255 || ttl < time.Millisecond {
-		return nil, fault.New(fault.Invalid, op, "a node needs a name of at most 255 octets and a time to live")
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, fault.Wrap(op, err)
-	}
+var _ nodes.Presence = (*Presence)(nil)
+
+// Join adds a node, which is alive until it leaves.
+func (n *Nodes) Join(name string) *Presence {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := n.clock.Now()
-	names := n.live(now)
-	if _, known := n.until[node]; !known {
-		if len(names) >= presence.MaxNodes {
-			return nil, fault.Newf(fault.Limit, op, "there are %d nodes already", len(names))
-		}
-		at, _ := slices.BinarySearch(names, node)
-		names = slices.Insert(names, at, node)
+	if n.live == nil {
+		n.live = map[*Presence]string{}
 	}
-	n.until[node] = now.Add(ttl)
-	return names, nil
+	p := &Presence{nodes: n, changed: make(chan struct{}, 1)}
+	n.live[p] = name
+	n.tell()
+	return p
 }
 
-// Leave implements presence.Nodes.
-func (n *Nodes) Leave(ctx context.Context, node string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.until, node)
-	return ctx.Err()
-}
-
-// Live implements presence.Nodes.
-func (n *Nodes) Live(ctx context.Context) ([]string, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.live(n.clock.Now()), ctx.Err()
-}
-
-// live forgets who is gone and returns the others by name. mu is held.
-func (n *Nodes) live(now time.Time) []string {
-	var names []string
-	for name, until := range n.until {
-		if now.Before(until) {
-			names = append(names, name)
-		} else {
-			delete(n.until, name)
+// tell says that the list changed; mu is held.
+func (n *Nodes) tell() {
+	for p := range n.live {
+		select {
+		case p.changed <- struct{}{}:
+		default: // it is told already
 		}
 	}
-	slices.Sort(names)
-	return names
+}
+
+// Nodes implements nodes.Presence.
+func (p *Presence) Nodes(context.Context) ([]string, error) {
+	p.nodes.mu.Lock()
+	defer p.nodes.mu.Unlock()
+	return slices.Compact(slices.Sorted(maps.Values(p.nodes.live))), nil
+}
+
+// Changed implements nodes.Presence.
+func (p *Presence) Changed() <-chan struct{} { return p.changed }
+
+// Leave removes the node; it may be called more than once.
+func (p *Presence) Leave() {
+	p.nodes.mu.Lock()
+	defer p.nodes.mu.Unlock()
+	delete(p.nodes.live, p)
+	p.nodes.tell()
 }

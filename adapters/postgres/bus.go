@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+	"iter"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,9 +16,13 @@ import (
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/ports/events"
+	"imapped/ports/nodes"
 )
 
-var _ events.Bus = (*Bus)(nil)
+var (
+	_ events.Bus  = (*Bus)(nil)
+	_ nodes.Calls = (*Bus)(nil)
+)
 
 // Local is the bus within this process. It keeps the subscriptions, and its own hints need no database.
 type Local interface {
@@ -28,29 +34,35 @@ type Local interface {
 // The limits of a Bus.
 const (
 	channel     = "imapped_hints"
+	callChannel = "imapped_calls"
 	everything  = "*"                   // a notification that stands for all hints
-	maxPayload  = 7900                  // a notification's length is below 8000 bytes
+	maxPayload  = 7900                  // a notification's length is below 8000 bytes; one call always fits
 	maxPending  = 20_000                // hints that wait to be sent; more become one for everything
+	maxCalls    = 256 << 10             // octets of calls that wait to be sent; more are dropped
 	gather      = 10 * time.Millisecond // between one sending and the next, so that a burst is few notifications
 	listenPause = 100 * time.Millisecond
 	maxPause    = 5 * time.Second
 	probe       = 20 * time.Second // a connection that was silent for so long is tried
 	answer      = 10 * time.Second // how long the server may take to answer
+	farewell    = time.Second      // how long Close waits for what is still to be sent
 )
 
-// Bus carries hints between processes by LISTEN and NOTIFY, over one connection of its own, and within this one by a Local.
-// Hints are sent by its own goroutine: Publish waits for nothing. While there is no connection hints reach this process
-// alone; when there is one again every subscription here gets one, as others may have been missed, and the other processes are
-// told that they missed some.
+// Bus carries hints and calls between processes by LISTEN and NOTIFY, over one connection of its own, and hints within this
+// one by a Local. They are sent by its own goroutine: Publish and Send wait for nothing. While there is no connection hints
+// reach this process alone, and calls nobody; when there is one again every subscription here gets a hint, as others may have
+// been missed, and the other processes are told that they missed some.
 type Bus struct {
 	Local
-	config *pgx.ConnConfig
-	cancel context.CancelFunc
-	ended  chan struct{}
+	config    *pgx.ConnConfig
+	cancel    context.CancelFunc
+	ended     chan struct{}
+	listeners nodes.Listeners
 
 	mu        sync.Mutex
-	pending   map[topic]struct{} // to be sent
-	all       bool               // everything is
+	pending   map[topic]struct{}  // to be sent
+	all       bool                // everything is
+	calls     map[string]struct{} // to be sent, as texts
+	octets    int                 // of calls
 	connected bool
 	wake      context.CancelFunc // ends the wait for notifications, when there is something to be sent; nil: it is not to be ended
 	listening chan struct{}      // closed when first connected
@@ -71,7 +83,7 @@ func NewBus(url string, local Local) (*Bus, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Bus{
 		Local: local, config: config.ConnConfig, cancel: cancel, ended: make(chan struct{}),
-		pending: map[topic]struct{}{}, listening: make(chan struct{}),
+		pending: map[topic]struct{}{}, calls: map[string]struct{}{}, listening: make(chan struct{}),
 	}
 	b.config.RuntimeParams["application_name"] = "imapped hints"
 	b.config.RuntimeParams["synchronous_commit"] = "off" // a hint is nothing to wait for the disk for
@@ -79,7 +91,8 @@ func NewBus(url string, local Local) (*Bus, error) {
 	return b, nil
 }
 
-// Close ends the bus and waits for its goroutine. Hints within this process go on.
+// Close sends what is still to be sent, if that takes no longer than a second, ends the bus and waits for its goroutine. Hints
+// within this process go on.
 func (b *Bus) Close() error {
 	b.cancel()
 	<-b.ended
@@ -115,6 +128,33 @@ func (b *Bus) Publish(h events.Hint) {
 	b.rouse()
 }
 
+// Send implements nodes.Calls.
+func (b *Bus) Send(c nodes.Call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.connected {
+		b.all = true
+		return
+	}
+	if b.put(c) {
+		b.rouse()
+	}
+}
+
+// Receive implements nodes.Calls.
+func (b *Bus) Receive(fn func(nodes.Call)) (stop func()) { return b.listeners.Receive(fn) }
+
+// put adds a call to those that are to be sent, if there is room; mu is held.
+func (b *Bus) put(c nodes.Call) bool {
+	text, err := c.Text()
+	if _, known := b.calls[text]; err != nil || known || b.octets+len(text) > maxCalls {
+		return false
+	}
+	b.calls[text] = struct{}{}
+	b.octets += len(text)
+	return true
+}
+
 // rouse ends the wait for notifications, as there is something to be sent; mu is held.
 func (b *Bus) rouse() {
 	if b.wake != nil {
@@ -126,10 +166,14 @@ func (b *Bus) rouse() {
 // run keeps a connection until ctx ends.
 func (b *Bus) run(ctx context.Context) {
 	defer close(b.ended)
+	// What is on its way when ctx ends is sent to its end.
+	sending, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(farewell, cut) })()
 	pause := listenPause
 	for ctx.Err() == nil {
 		start := time.Now()
-		_ = b.serve(ctx) // why it ended is of no use to anybody: it is tried again
+		_ = b.serve(ctx, sending) // why it ended is of no use to anybody: it is tried again
 		if time.Since(start) > maxPause {
 			pause = listenPause
 		}
@@ -141,8 +185,8 @@ func (b *Bus) run(ctx context.Context) {
 	}
 }
 
-// serve connects, and receives and sends hints until the connection is lost or ctx ends.
-func (b *Bus) serve(ctx context.Context) error {
+// serve connects, and receives and sends until the connection is lost or ctx ends; then it sends what is left.
+func (b *Bus) serve(ctx, sending context.Context) error {
 	c, err := b.connect(ctx)
 	if err != nil {
 		return err
@@ -150,8 +194,9 @@ func (b *Bus) serve(ctx context.Context) error {
 	defer func() {
 		b.mu.Lock()
 		b.connected, b.wake = false, nil
-		b.all = b.all || len(b.pending) > 0
+		b.all = b.all || len(b.pending)+len(b.calls) > 0
 		clear(b.pending)
+		b.forgetCalls()
 		b.mu.Unlock()
 		wait, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -165,19 +210,29 @@ func (b *Bus) serve(ctx context.Context) error {
 	default:
 		close(b.listening)
 	}
-	b.PublishAll()
+	b.missed()
 	for {
-		if err := b.send(ctx, c); err != nil {
+		if err := b.send(sending, c); err != nil {
 			return err
 		}
 		// What comes in between is sent together.
-		if err := b.receive(ctx, c, gather, false); err != nil {
-			return err
+		err := b.receive(ctx, c, gather, false)
+		if err == nil {
+			err = b.receive(ctx, c, probe, true)
 		}
-		if err := b.receive(ctx, c, probe, true); err != nil {
+		if ctx.Err() != nil && !c.IsClosed() {
+			return b.send(sending, c)
+		}
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// missed makes everybody in this process look, for something may have been missed.
+func (b *Bus) missed() {
+	b.PublishAll()
+	b.listeners.Hear(nodes.Missed()...)
 }
 
 func (b *Bus) connect(ctx context.Context) (*pgx.Conn, error) {
@@ -187,7 +242,7 @@ func (b *Bus) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Exec(wait, "LISTEN "+channel); err != nil {
+	if _, err := c.Exec(wait, "LISTEN "+channel+"; LISTEN "+callChannel); err != nil {
 		return nil, errors.Join(err, c.Close(wait))
 	}
 	return c, nil
@@ -199,7 +254,7 @@ func (b *Bus) receive(ctx context.Context, c *pgx.Conn, span time.Duration, wake
 	defer cancel()
 	if wakeful {
 		b.mu.Lock()
-		if b.all || len(b.pending) > 0 {
+		if b.all || len(b.pending)+len(b.calls) > 0 {
 			cancel()
 		} else {
 			b.wake = cancel
@@ -215,7 +270,11 @@ func (b *Bus) receive(ctx context.Context, c *pgx.Conn, span time.Duration, wake
 		n, err := c.WaitForNotification(wait)
 		switch {
 		case err == nil:
-			if n.PID != c.PgConn().PID() { // what this process sent, it has heard
+			switch {
+			case n.PID == c.PgConn().PID(): // what this process sent, it has heard
+			case n.Channel == callChannel:
+				b.listeners.HearText(strings.Fields(n.Payload)...)
+			default:
 				b.hear(n.Payload)
 			}
 		case ctx.Err() != nil:
@@ -235,7 +294,7 @@ func (b *Bus) hear(payload string) {
 		a, err1 := strconv.ParseInt(acc, 10, 64)
 		m, err2 := strconv.ParseInt(box, 10, 64)
 		if err1 != nil || err2 != nil {
-			b.PublishAll()
+			b.missed()
 			return
 		}
 		b.Local.Publish(events.Hint{Account: account.ID(a), Mailbox: mailbox.ID(m)})
@@ -245,8 +304,12 @@ func (b *Bus) hear(payload string) {
 // send sends what is to be sent, or else tries whether the connection is well.
 func (b *Bus) send(ctx context.Context, c *pgx.Conn) error {
 	batch := &pgx.Batch{}
-	for _, p := range b.take() {
+	hints, calls := b.take()
+	for _, p := range hints {
 		batch.Queue("SELECT pg_notify($1, $2)", channel, p)
+	}
+	for _, p := range calls {
+		batch.Queue("SELECT pg_notify($1, $2)", callChannel, p)
 	}
 	wait, cancel := context.WithTimeout(ctx, answer)
 	defer cancel()
@@ -263,25 +326,48 @@ func (b *Bus) send(ctx context.Context, c *pgx.Conn) error {
 }
 
 // take returns what is to be sent, as notifications.
-func (b *Bus) take() (payloads []string) {
+func (b *Bus) take() (hints, calls []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	calls = pack(maps.Keys(b.calls))
+	b.forgetCalls()
 	if b.all {
 		b.all = false
 		clear(b.pending)
-		return []string{everything}
+		return []string{everything}, calls
 	}
-	var p []byte
-	for t := range b.pending {
-		if len(p) > maxPayload-42 { // the longest hint
-			payloads, p = append(payloads, string(p)), p[:0]
+	hints = pack(func(yield func(string) bool) {
+		for t := range b.pending {
+			if !yield(strconv.FormatInt(int64(t.account), 10) + ":" + strconv.FormatInt(int64(t.mailbox), 10)) {
+				return
+			}
 		}
-		p = strconv.AppendInt(p, int64(t.account), 10)
-		p = strconv.AppendInt(append(p, ':'), int64(t.mailbox), 10)
-		p = append(p, ' ')
+	})
+	clear(b.pending)
+	return hints, calls
+}
+
+// forgetCalls is for what was taken, or cannot be sent; mu is held.
+func (b *Bus) forgetCalls() {
+	clear(b.calls)
+	b.octets = 0
+}
+
+// pack puts words into payloads, with spaces between them.
+func pack(words iter.Seq[string]) (payloads []string) {
+	var p strings.Builder
+	for word := range words {
+		if p.Len() > 0 && p.Len()+len(word) >= maxPayload {
+			payloads = append(payloads, p.String())
+			p.Reset()
+		}
+		if p.Len() > 0 {
+			p.WriteByte(' ')
+		}
+		p.WriteString(word)
 	}
-	if clear(b.pending); len(p) > 0 {
-		payloads = append(payloads, string(p))
+	if p.Len() > 0 {
+		payloads = append(payloads, p.String())
 	}
 	return payloads
 }

@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 	"imapped/domain/mailbox"
 	"imapped/ports/events"
 	"imapped/ports/events/eventstest"
+	"imapped/ports/nodes"
+	"imapped/ports/nodes/nodestest"
 )
 
 func openBus(t *testing.T, url string) *postgres.Bus {
@@ -40,6 +44,135 @@ func heard(t *testing.T, s events.Subscription, what string) {
 func TestBus(t *testing.T) {
 	url := server.URL(t)
 	eventstest.Run(t, func(t *testing.T) events.Bus { return openBus(t, url) })
+}
+
+func TestCalls(t *testing.T) {
+	url := server.URL(t)
+	nodestest.RunCalls(t, func(t *testing.T, n int) []nodes.Calls {
+		ends := make([]nodes.Calls, n)
+		for i := range ends {
+			ends[i] = openBus(t, url)
+		}
+		return ends
+	})
+}
+
+// called waits for a call, and passes others over.
+func called(t *testing.T, calls <-chan nodes.Call, want nodes.Call) (others int) {
+	t.Helper()
+	over := time.NewTimer(30 * time.Second)
+	defer over.Stop()
+	for {
+		select {
+		case c := <-calls:
+			if c.What == want.What && c.Account == want.Account && c.Mailbox == want.Mailbox && slices.Equal(c.UIDs, want.UIDs) {
+				return others
+			}
+			others++
+		case <-over.C:
+			t.Fatalf("%+v is not heard", want)
+		}
+	}
+}
+
+// receive returns what a bus hears of calls.
+func receive(t *testing.T, b *postgres.Bus) <-chan nodes.Call {
+	t.Helper()
+	calls := make(chan nodes.Call, 200_000)
+	t.Cleanup(b.Receive(func(c nodes.Call) { calls <- c }))
+	return calls
+}
+
+// TestCallsAtTheEnd: what was called just before the end is heard, hints too, and what other programs say is not believed.
+func TestCallsAtTheEnd(t *testing.T) {
+	url := server.URL(t)
+	there := openBus(t, url)
+	heardAll(t, there)
+	calls, box := receive(t, there), there.Subscribe(7, 8)
+	defer box.Close()
+	for i := range 10 {
+		here := openBus(t, url)
+		queue := nodes.Call{What: nodes.Queue, Account: account.ID(i + 1)}
+		here.Send(queue)
+		here.Publish(events.Hint{Account: 7, Mailbox: 8})
+		must(t, here.Close())
+		called(t, calls, queue)
+		heard(t, box, "at the end")
+		here.Send(queue) // to nobody
+	}
+	c := connect(t, url)
+	for _, payload := range []string{"", " ", "x", "*", "1.1.0.0", "1.9.0.0.", "2.1.0.0.", "1.6.1.1.3:1", "1.1.0.0. x", strings.Repeat("1", 7999)} {
+		_, err := c.Exec(t.Context(), "SELECT pg_notify('imapped_calls', $1)", payload)
+		must(t, err)
+	}
+	must(t, postgres.Tell(t.Context(), url, nil, nodes.Call{What: nodes.Round, Account: 3}))
+	if others := called(t, calls, nodes.Call{What: nodes.Round, Account: 3}); others != 1 {
+		t.Errorf("%d calls are heard, want the one that can be read", others)
+	}
+}
+
+// TestTell: a process without a bus reaches all buses, with more than one notification holds.
+func TestTell(t *testing.T) {
+	url := server.URL(t)
+	here, there := openBus(t, url), openBus(t, url)
+	heardAll(t, here)
+	heardAll(t, there)
+	var hints []events.Hint
+	for i := range 3000 {
+		hints = append(hints, events.Hint{Account: account.ID(1<<62 + i), Mailbox: 9})
+	}
+	var uids []uint32
+	for n := range uint32(nodes.MaxRanges) {
+		uids = append(uids, n*2+1_000_000_000)
+	}
+	bodies := nodes.Call{What: nodes.Bodies, Account: 1, Mailbox: 2, UIDs: mailbox.SetOf(uids...)}
+	type end struct {
+		calls <-chan nodes.Call
+		sub   events.Subscription
+	}
+	var ends []end
+	for _, b := range []*postgres.Bus{here, there} {
+		ends = append(ends, end{receive(t, b), b.Subscribe(1<<62+2999, 9)})
+	}
+	must(t, postgres.Tell(t.Context(), url, hints, nodes.Call{What: nodes.Accounts}, bodies))
+	for _, e := range ends {
+		heard(t, e.sub, "from a process without a bus")
+		called(t, e.calls, bodies)
+	}
+	must(t, postgres.Tell(t.Context(), url, make([]events.Hint, 50_000)))
+	for _, e := range ends {
+		heard(t, e.sub, "of everything")
+		called(t, e.calls, nodes.Call{What: nodes.Accounts})
+	}
+	fails(t, postgres.Tell(t.Context(), "postgres://nobody@127.0.0.1:1/none?sslmode=disable", nil), fault.Unavailable)
+}
+
+// TestManyCalls: when more calls were made than are kept, some are lost, and calls go on.
+func TestManyCalls(t *testing.T) {
+	url := server.URL(t)
+	here, there := openBus(t, url), openBus(t, url)
+	heardAll(t, there)
+	calls := receive(t, there)
+	const boxes = 100_000
+	for range 3 {
+		for i := range boxes {
+			here.Send(nodes.Call{What: nodes.Watching, Account: 1 << 62, Mailbox: mailbox.ID(1<<62 + i)})
+		}
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for last := (nodes.Call{What: nodes.Round, Account: 5}); ; {
+		here.Send(last) // there may be no room for it yet
+		select {
+		case c := <-calls:
+			if c.What == last.What {
+				return
+			}
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("calls do not pass after there were too many")
+		}
+	}
 }
 
 // TestBusBetweenProcesses: a hint reaches the other processes' subscribers of its topic, and no others.
@@ -85,7 +218,7 @@ func heardAll(t *testing.T, b *postgres.Bus) {
 func TestBusReconnects(t *testing.T) {
 	url := server.URL(t)
 	here, there := openBus(t, url), openBus(t, url)
-	s := there.Subscribe(1, 2)
+	s, calls := there.Subscribe(1, 2), receive(t, there)
 	here.Publish(events.Hint{Account: 1, Mailbox: 2})
 	heard(t, s, "before")
 	c := connect(t, url)
@@ -93,6 +226,8 @@ func TestBusReconnects(t *testing.T) {
 		WHERE datname = current_database() AND application_name = 'imapped hints'`)
 	must(t, err)
 	heard(t, s, "with the new connection")
+	called(t, calls, nodes.Call{What: nodes.Accounts})
+	called(t, calls, nodes.Call{What: nodes.Free})
 	// Both are connected again at some time: then hints pass.
 	deadline := time.Now().Add(30 * time.Second)
 	for {

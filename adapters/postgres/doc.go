@@ -1,6 +1,6 @@
 // Package postgres keeps the metadata of any number of nodes in one Postgres database, version 15 or later: the ports of
-// ports/metadata on one type, Store, and hints between nodes (ports/events) on another, Bus. The rules are those of
-// adapters/sqlite; its statements are not, as here a statement is a round trip.
+// ports/metadata on one type, Store, and hints and calls between nodes (ports/events, ports/nodes) on another, Bus. The rules
+// are those of adapters/sqlite; its statements are not, as here a statement is a round trip.
 //
 // Invariants:
 //  1. Lock order. A transaction that changes an account's mail first takes the lock of the account's row in

@@ -6,6 +6,7 @@ import (
 
 	"imapped/domain/fault"
 	"imapped/ports/events"
+	"imapped/ports/nodes"
 )
 
 // Up says whether the bus has a connection, so that hints of other processes come at once. While it has none, who waits for
@@ -25,17 +26,20 @@ func (b *Bus) TellAll() {
 	b.rouse()
 }
 
-// Tell sends hints to every Bus over the database of the URL, and returns when the database has them: for a process that has
-// no Bus, or that ends.
-func Tell(ctx context.Context, url string, hints ...events.Hint) (err error) {
+// Tell sends hints and calls to every Bus over the database of the URL, and returns when the database has them: for a process
+// that has no Bus. When there are more than a Bus keeps, everybody is told to look at everything.
+func Tell(ctx context.Context, url string, hints []events.Hint, calls ...nodes.Call) (err error) {
 	const op = "tell other processes"
 	config, err := Options{URL: url}.config()
 	if err != nil {
 		return err
 	}
-	b := &Bus{config: config.ConnConfig, pending: map[topic]struct{}{}, all: len(hints) > maxPending}
+	b := &Bus{config: config.ConnConfig, pending: map[topic]struct{}{}, calls: map[string]struct{}{}, all: len(hints) > maxPending}
 	for _, h := range hints[:min(len(hints), maxPending)] {
 		b.pending[topic{h.Account, h.Mailbox}] = struct{}{}
+	}
+	for _, c := range calls {
+		b.put(c)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answer)
 	defer cancel()

@@ -7,7 +7,6 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/mailbox"
 	"imapped/ports/events"
-	"imapped/ports/wake"
 )
 
 var _ events.Bus = (*Bus)(nil)
@@ -46,15 +45,16 @@ func (b *Bus) Subscribe(acc account.ID, id mailbox.ID) events.Subscription {
 	if boxes == nil {
 		boxes = map[mailbox.ID]int{}
 		b.accounts[acc] = boxes
-		b.c.join(b.channel(acc), func(items []item, all bool) { b.hear(acc, items, all) })
+		b.c.join(b.channel(acc), func(text string, all bool) { b.hear(acc, text, all) })
 	}
 	boxes[id]++
 	return s
 }
 
 // hear passes on what other nodes say of an account.
-func (b *Bus) hear(acc account.ID, items []item, all bool) {
-	if all {
+func (b *Bus) hear(acc account.ID, text string, all bool) {
+	items, ok := parse(text)
+	if all || !ok {
 		b.mu.Lock()
 		items = items[:0]
 		for id := range b.accounts[acc] {
@@ -93,47 +93,5 @@ func (s *subscription) Close() {
 	if len(boxes) == 0 {
 		delete(b.accounts, s.account)
 		b.c.leave(b.channel(s.account))
-	}
-}
-
-var _ wake.Bus = (*Wakes)(nil)
-
-// LocalWakes is a wake.Bus of one process that can also say that something may have been missed.
-type LocalWakes interface {
-	wake.Bus
-	PublishAll()
-}
-
-// Wakes is a wake.Bus over all nodes.
-type Wakes struct {
-	c       *Client
-	local   LocalWakes
-	channel string
-}
-
-// NewWakes returns a bus for the news with the name, which is the same on all nodes ("leases"). It carries wake-ups on
-// local and, while Redis is there, to and from other nodes. One of each name is made for a client.
-func NewWakes(c *Client, name string, local LocalWakes) *Wakes {
-	w := &Wakes{c: c, local: local, channel: c.prefix + "wake:" + name}
-	c.join(w.channel, w.hear)
-	return w
-}
-
-// Publish implements wake.Bus.
-func (w *Wakes) Publish(id account.ID) {
-	w.local.Publish(id)
-	w.c.out.post(w.channel, item{id: int64(id)})
-}
-
-// Subscribe implements wake.Bus.
-func (w *Wakes) Subscribe() wake.Subscription { return w.local.Subscribe() }
-
-func (w *Wakes) hear(items []item, all bool) {
-	if all {
-		w.local.PublishAll()
-		return
-	}
-	for _, it := range items {
-		w.local.Publish(account.ID(it.id))
 	}
 }

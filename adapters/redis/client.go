@@ -89,7 +89,7 @@ func Open(o Options) (*Client, error) {
 	c := &Client{
 		rdb: goredis.NewClient(opt), prefix: o.Prefix, origin: rand.Text()[:12], log: o.Log,
 		timeout: o.Timeout, interval: o.Heartbeat,
-		out: outbox{kick: make(chan struct{}, 1)}, ears: map[string]*ear{},
+		out: outbox{kick: make(chan struct{}, 1), calls: map[string]struct{}{}}, ears: map[string]*ear{},
 		changed: make(chan struct{}, 1), live: make(chan struct{}),
 	}
 	ctx, stop := context.WithCancel(context.Background())

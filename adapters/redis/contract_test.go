@@ -19,10 +19,8 @@ import (
 	"imapped/ports/events"
 	"imapped/ports/events/eventstest"
 	"imapped/ports/limits/limitstest"
-	"imapped/ports/presence"
-	"imapped/ports/presence/presencetest"
-	"imapped/ports/wake"
-	"imapped/ports/wake/waketest"
+	"imapped/ports/nodes"
+	"imapped/ports/nodes/nodestest"
 )
 
 func TestBus(t *testing.T) {
@@ -42,25 +40,82 @@ func TestBus(t *testing.T) {
 	})
 }
 
-func TestWakes(t *testing.T) {
+func TestCalls(t *testing.T) {
 	onEach(t, func(t *testing.T, o redis.Options) {
-		waketest.Run(t, func(t *testing.T) wake.Bus {
+		nodestest.RunCalls(t, func(t *testing.T, n int) []nodes.Calls {
 			o.Prefix = prefix()
-			bus, s := newWakes(t, connected(t, o))
-			s.Close()
-			return bus
+			ends := make([]nodes.Calls, n)
+			for i := range ends {
+				ends[i] = redis.NewCalls(connected(t, o))
+			}
+			return ends
 		})
 	})
 }
 
-// newWakes returns a bus whose channel is there, and a subscription.
-func newWakes(t *testing.T, c *redis.Client) (*redis.Wakes, wake.Subscription) {
+func TestPresence(t *testing.T) {
+	onEach(t, func(t *testing.T, o redis.Options) {
+		nodestest.RunPresence(t, func(*testing.T) nodestest.Join {
+			o.Prefix = prefix()
+			return func(t *testing.T, name string) (nodes.Presence, func()) {
+				p := newPresence(t, open(t, o), name)
+				return p, p.Leave
+			}
+		})
+	})
+}
+
+func newPresence(t *testing.T, c *redis.Client, name string) *redis.Presence {
 	t.Helper()
-	local := new(memory.Wakes)
-	s := local.Subscribe() // before the channel, whose coming is heard of
-	bus := redis.NewWakes(c, "leases", local)
-	await(t, "the channel", func() bool { _, all := s.Take(); return all })
-	return bus, s
+	p, err := redis.NewPresence(c, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Leave)
+	return p
+}
+
+// newCalls returns a client's calls, whose channel is there, and what is heard of them from then on.
+func newCalls(t *testing.T, o redis.Options, c *redis.Client) (*redis.Calls, <-chan nodes.Call) {
+	t.Helper()
+	calls := redis.NewCalls(c)
+	heard := make(chan nodes.Call, 200_000)
+	t.Cleanup(calls.Receive(func(c nodes.Call) { heard <- c }))
+	rdb := rawClient(t, o)
+	await(t, "the channel", func() bool {
+		n, err := rdb.Publish(t.Context(), o.Prefix+"calls", "test 1.4.1.0.").Result()
+		return err == nil && n > 0 && len(heard) > 0
+	})
+	for len(heard) > 0 {
+		<-heard
+	}
+	return calls, heard
+}
+
+// missed waits until a node is told that it may have missed calls.
+func missed(t *testing.T, heard <-chan nodes.Call) {
+	t.Helper()
+	for _, want := range nodes.Missed() {
+		hears(t, heard, want)
+	}
+}
+
+// hears waits for a call, and passes others over.
+func hears(t *testing.T, heard <-chan nodes.Call, want nodes.Call) (others int) {
+	t.Helper()
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	for {
+		select {
+		case c := <-heard:
+			if c.What == want.What && c.Account == want.Account && c.Mailbox == want.Mailbox && slices.Equal(c.UIDs, want.UIDs) {
+				return others
+			}
+			others++
+		case <-over.C:
+			t.Fatalf("%+v is not heard", want)
+		}
+	}
 }
 
 func TestFailures(t *testing.T) {
@@ -74,43 +129,73 @@ func TestFailures(t *testing.T) {
 	})
 }
 
-func TestNodes(t *testing.T) {
-	onEach(t, func(t *testing.T, o redis.Options) {
-		presencetest.Run(t, func(t *testing.T) presencetest.Harness {
-			o.Prefix = prefix()
-			return presencetest.Harness{
-				Nodes: redis.NewNodes(connected(t, o)), Advance: func(d time.Duration) { advance(t, o, d) },
-			}
-		})
+// rawClient is another program's way to the server.
+func rawClient(t *testing.T, o redis.Options) *goredis.Client {
+	t.Helper()
+	opt, err := goredis.ParseURL(o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := goredis.NewClient(opt)
+	t.Cleanup(func() { rdb.Close() })
+	return rdb
+}
+
+// become waits until the list of nodes has so many names.
+func become(t *testing.T, p *redis.Presence, want int) {
+	t.Helper()
+	await(t, fmt.Sprint(want, " nodes"), func() bool {
+		names, err := p.Nodes(t.Context())
+		return err == nil && len(names) == want
 	})
 }
 
-func TestNodesBounded(t *testing.T) {
+// TestPresenceForgets: a node that has not said for its time that it is there is gone.
+func TestPresenceForgets(t *testing.T) {
 	onEach(t, func(t *testing.T, o redis.Options) {
-		nodes := redis.NewNodes(connected(t, o))
-		if _, err := nodes.Announce(t.Context(), "n0", time.Minute); err != nil {
+		rdb := rawClient(t, o)
+		dead := goredis.Z{Score: float64(time.Now().Add(3 * time.Second).UnixMilli()), Member: "dead"}
+		if err := rdb.ZAdd(t.Context(), o.Prefix+"nodes", dead).Err(); err != nil {
 			t.Fatal(err)
 		}
-		opt, err := goredis.ParseURL(o.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rdb := goredis.NewClient(opt)
-		defer rdb.Close()
+		p := newPresence(t, open(t, o), "here")
+		become(t, p, 2)
+		become(t, p, 1)
+	})
+}
+
+// TestPresenceBounded: a node for which there is no room waits for some.
+func TestPresenceBounded(t *testing.T) {
+	onEach(t, func(t *testing.T, o redis.Options) {
+		rdb := rawClient(t, o)
 		var others []goredis.Z
-		for i := range presence.MaxNodes - 1 {
-			others = append(others, goredis.Z{Score: float64(time.Now().Add(time.Hour).UnixMilli()), Member: fmt.Sprint("n", i+1)})
+		for i := range 1024 {
+			others = append(others, goredis.Z{Score: float64(time.Now().Add(time.Hour).UnixMilli()), Member: fmt.Sprint("n", i)})
 		}
 		if err := rdb.ZAdd(t.Context(), o.Prefix+"nodes", others...).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := nodes.Announce(t.Context(), "more", time.Minute); !fault.Is(err, fault.Limit) {
-			t.Errorf("one node more: %v, want limit", err)
+		j := &journal{}
+		o.Log = j.logger()
+		p := newPresence(t, open(t, o), "one more")
+		await(t, "the log", func() bool { return j.count("there are 1024 nodes already") == 1 })
+		if names, err := p.Nodes(t.Context()); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%d nodes, %v, want unavailable", len(names), err)
 		}
-		if all, err := nodes.Announce(t.Context(), "n7", time.Minute); err != nil || len(all) != presence.MaxNodes {
-			t.Errorf("a known node: %d nodes, %v", len(all), err)
+		if err := rdb.ZRem(t.Context(), o.Prefix+"nodes", "n7").Err(); err != nil {
+			t.Fatal(err)
 		}
+		become(t, p, 1024)
 	})
+}
+
+// TestPresenceNames: a node has a name, and not a long one.
+func TestPresenceNames(t *testing.T) {
+	for _, name := range []string{"", strings.Repeat("n", 256)} {
+		if _, err := redis.NewPresence(nil, name); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%.5q: %v, want invalid", name, err)
+		}
+	}
 }
 
 // refusing is a fallback that must not be asked.
@@ -187,14 +272,10 @@ func TestBetweenNodes(t *testing.T) {
 		default:
 		}
 
-		_, s := newWakes(t, here)
-		defer s.Close()
-		wakesThere, _ := newWakes(t, there)
-		wakesThere.Publish(42)
-		heard(t, "the lease", s.C())
-		if ids, all := s.Take(); len(ids) != 1 || ids[0] != 42 || all {
-			t.Errorf("woken for %v, %v; want account 42", ids, all)
-		}
+		_, news := newCalls(t, o, here)
+		callsThere, _ := newCalls(t, o, there)
+		callsThere.Send(nodes.Call{What: nodes.Round, Account: 42})
+		hears(t, news, nodes.Call{What: nodes.Round, Account: 42})
 
 		f, g := redis.NewFailures(here, refusing{t}), redis.NewFailures(there, refusing{t})
 		for want := 1; want <= 4; want += 2 {
@@ -208,36 +289,45 @@ func TestBetweenNodes(t *testing.T) {
 	})
 }
 
-// TestGoodbye: what was published last before a node stops is heard of by the others.
+// TestGoodbye: what a node called last before it stops is heard by the others, and that it left the list.
 func TestGoodbye(t *testing.T) {
 	onEach(t, func(t *testing.T, o redis.Options) {
-		_, s := newWakes(t, connected(t, o))
-		defer s.Close()
-		var got []int
-		var want []int
+		stays := connected(t, o)
+		_, heard := newCalls(t, o, stays)
+		list := newPresence(t, stays, "stays")
 		for i := range 20 {
 			o.Log = slog.New(slog.DiscardHandler)
 			c, err := redis.Open(o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			await(t, "the connection", c.Connected)
-			bus := redis.NewWakes(c, "leases", new(memory.Wakes))
-			bus.Publish(account.ID(2 * i))
-			bus.Publish(account.ID(2*i + 1))
+			p, err := redis.NewPresence(c, fmt.Sprint("node ", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			become(t, list, 2)
+			calls := redis.NewCalls(c)
+			calls.Send(nodes.Call{What: nodes.Queue, Account: account.ID(i + 1)})
+			calls.Send(nodes.Call{What: nodes.Free})
+			p.Leave()
+			p.Leave()
+			if _, err := p.Nodes(t.Context()); !fault.Is(err, fault.Unavailable) {
+				t.Errorf("after the end: %v, want unavailable", err)
+			}
 			if err := c.Close(); err != nil {
 				t.Error(err)
 			}
-			want = append(want, 2*i, 2*i+1)
-		}
-		await(t, "every goodbye", func() bool {
-			ids, _ := s.Take()
-			for _, id := range ids {
-				got = append(got, int(id))
+			became := map[nodes.What]bool{}
+			for len(became) < 2 { // in any order
+				select {
+				case call := <-heard:
+					became[call.What] = true
+				case <-time.After(patience):
+					t.Fatalf("heard %v alone", became)
+				}
 			}
-			slices.Sort(got)
-			return slices.Equal(got, want)
-		})
+			become(t, list, 1)
+		}
 	})
 }
 

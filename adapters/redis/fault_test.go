@@ -18,15 +18,15 @@ import (
 	"imapped/domain/mailbox"
 	"imapped/ports/clock"
 	"imapped/ports/events"
+	"imapped/ports/nodes"
 )
 
 // node is what a process has of Redis.
 type node struct {
 	*redis.Client
 	bus      *redis.Bus
-	wakes    *redis.Wakes
+	calls    *redis.Calls
 	failures *redis.Failures
-	nodes    *redis.Nodes
 	log      *journal
 }
 
@@ -36,8 +36,7 @@ func newNode(t *testing.T, o redis.Options) node {
 	o.Log = j.logger()
 	c := open(t, o)
 	return node{
-		c, redis.NewBus(c, new(memory.Bus)), redis.NewWakes(c, "leases", new(memory.Wakes)),
-		redis.NewFailures(c, memory.NewFailures(clock.System{}, 0)), redis.NewNodes(c), j,
+		c, redis.NewBus(c, new(memory.Bus)), redis.NewCalls(c), redis.NewFailures(c, memory.NewFailures(clock.System{}, 0)), j,
 	}
 }
 
@@ -51,10 +50,9 @@ func (n node) local(t *testing.T) {
 		n.bus.Publish(events.Hint{Account: 100, Mailbox: 1, ModSeq: mailbox.ModSeq(seq)})
 		heard(t, "a hint of this node", s.C())
 	}
-	w := n.wakes.Subscribe()
-	defer w.Close()
-	n.wakes.Publish(100)
-	heard(t, "a wake-up of this node", w.C())
+	for range 1000 {
+		n.calls.Send(nodes.Call{What: nodes.Free})
+	}
 	for want := 1; want <= 3; want++ {
 		if got, err := n.failures.Add(t.Context(), t.Name(), time.Hour); got != want || err != nil {
 			t.Errorf("%d failures, %v, want %d", got, err, want)
@@ -68,9 +66,6 @@ func (n node) local(t *testing.T) {
 	}
 	if got, _, err := n.failures.Count(t.Context(), t.Name()); got != 0 || err != nil {
 		t.Errorf("%d failures, %v, want none", got, err)
-	}
-	if _, err := n.nodes.Announce(t.Context(), "a", time.Minute); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("the list of nodes: %v, want unavailable", err)
 	}
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("without Redis it took %v", took)
@@ -89,12 +84,11 @@ func exchange(t *testing.T, from, to node, s events.Subscription) {
 			t.Errorf("%d failures, %v, want %d", got, err, want+1)
 		}
 	}
-	if _, err := from.nodes.Announce(t.Context(), "from", time.Minute); err != nil {
-		t.Error(err)
-	}
-	if names, err := to.nodes.Announce(t.Context(), "to", time.Minute); err != nil || strings.Join(names, " ") != "from to" {
-		t.Errorf("nodes %q, %v", names, err)
-	}
+	call := nodes.Call{What: nodes.Queue, Account: account.ID(time.Now().UnixNano())}
+	called := make(chan nodes.Call, 100)
+	defer to.calls.Receive(func(c nodes.Call) { called <- c })()
+	from.calls.Send(call)
+	hears(t, called, call)
 }
 
 func drain(s events.Subscription) {
@@ -113,14 +107,17 @@ func TestAwayAndBack(t *testing.T) {
 	sub, other := a.bus.Subscribe(1, 1), a.bus.Subscribe(2, 7)
 	defer sub.Close()
 	defer other.Close()
-	leases := a.wakes.Subscribe()
-	defer leases.Close()
+	called := make(chan nodes.Call, 10_000)
+	defer a.calls.Receive(func(c nodes.Call) { called <- c })()
+	list := newPresence(t, a.Client, "a")
+	newPresence(t, b.Client, "b")
 	back := func(times int) {
 		t.Helper()
 		await(t, "the return of Redis", func() bool { return a.Connected() && b.Connected() })
 		heard(t, "its return, by a session", sub.C())
 		heard(t, "its return, by another session", other.C())
-		await(t, "its return, by who waits for leases", func() bool { _, all := leases.Take(); return all })
+		missed(t, called)
+		become(t, list, 2)
 		exchange(t, b, a, sub)
 		for _, n := range []node{a, b} {
 			if away, back := n.log.count("Redis is away"), n.log.count("Redis is back"); away != times || back != times {
@@ -132,6 +129,9 @@ func TestAwayAndBack(t *testing.T) {
 	t.Log("refused")
 	await(t, "the failure", func() bool { return a.log.count("Redis is away") == 1 && b.log.count("Redis is away") == 1 })
 	a.local(t)
+	if _, err := list.Nodes(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("the list of nodes: %v, want unavailable", err)
+	}
 	srv.start()
 	back(1)
 
@@ -192,7 +192,9 @@ func TestForeignKey(t *testing.T) {
 			t.Errorf("%d failures, %v, want %d", got, err, want)
 		}
 	}
-	if _, err := n.nodes.Live(t.Context()); !fault.Is(err, fault.Unavailable) {
+	p := newPresence(t, n.Client, "n")
+	p.Leave() // which waits for the answer to the first announcement
+	if _, err := p.Nodes(t.Context()); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("the list of nodes: %v, want unavailable", err)
 	}
 	if !n.Connected() || n.log.count("away") > 0 {
@@ -214,9 +216,6 @@ func TestCanceled(t *testing.T) {
 	}
 	if _, _, err := n.failures.Count(ctx, "k"); !fault.Is(err, fault.Canceled) {
 		t.Errorf("Count: %v, want canceled", err)
-	}
-	if _, err := n.nodes.Live(ctx); !fault.Is(err, fault.Canceled) {
-		t.Errorf("Live: %v, want canceled", err)
 	}
 	if !n.Connected() {
 		t.Error("the connection was given up")
@@ -303,6 +302,74 @@ func TestCoalesces(t *testing.T) {
 			return
 		}
 	}
+}
+
+// TestCallsBounded: when calls cannot be sent they are kept, each once, up to a bound, and the rest is dropped.
+func TestCallsBounded(t *testing.T) {
+	srv := newServer(t)
+	o := redis.Options{URL: srv.url(), Prefix: prefix(), Timeout: patience, Heartbeat: patience}
+	_, news := newCalls(t, o, connected(t, o))
+	from := newNode(t, o)
+	await(t, "the connection", from.Connected)
+	srv.signal(syscall.SIGSTOP)
+	const calls = 100_000 // 2 MB
+	for range 3 {
+		for i := range calls {
+			from.calls.Send(nodes.Call{What: nodes.Watching, Account: 1_000_000, Mailbox: mailbox.ID(i + 1_000_000)})
+		}
+	}
+	srv.signal(syscall.SIGCONT)
+	kept := 0
+	await(t, "the last call", func() bool {
+		from.calls.Send(nodes.Call{What: nodes.Accounts}) // there may be no room for it yet
+		for {
+			select {
+			case c := <-news:
+				if c.What == nodes.Accounts {
+					return true
+				}
+				kept++
+			default:
+				return false
+			}
+		}
+	})
+	if kept == 0 || kept > calls/2 {
+		t.Errorf("%d calls of %d were kept", kept, calls)
+	}
+}
+
+// TestStrangeCalls: what is not understood is dropped, whoever sends it, and calls go on.
+func TestStrangeCalls(t *testing.T) {
+	onEach(t, func(t *testing.T, o redis.Options) {
+		n := newNode(t, o)
+		heard := make(chan nodes.Call, 100)
+		defer n.calls.Receive(func(c nodes.Call) { heard <- c })()
+		missed(t, heard)
+		p := newPresence(t, n.Client, "n")
+		become(t, p, 1)
+		rdb := rawClient(t, o)
+		for _, payload := range []string{
+			"", " ", "x", "x ", "x y", "x *", "x 1.1.0.0", "x 1.9.0.0.", "x 2.1.0.0.", "x 1.6.1.1.3:1", "x 1.1.0.0. 1.1.0.0.", "\x00\xff",
+			strings.Repeat("x", 1<<20), "x " + strings.Repeat("1", 1<<20), "x 1.6.1.1.1" + strings.Repeat(",3", 1<<19),
+		} {
+			for _, channel := range []string{"calls", "presence"} {
+				if err := rdb.Publish(t.Context(), o.Prefix+channel, payload).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := rdb.Publish(t.Context(), o.Prefix+"calls", "x 1.3.7.0.").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if others := hears(t, heard, nodes.Call{What: nodes.Queue, Account: 7}); others > 0 {
+			t.Errorf("%d calls that nobody made", others)
+		}
+		become(t, p, 1)
+		if !n.Connected() || n.log.count("away") > 0 {
+			t.Error("the connection was given up")
+		}
+	})
 }
 
 // TestStrangeMessages: what is not understood makes who listens look, and nothing else.

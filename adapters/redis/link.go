@@ -3,25 +3,29 @@ package redis
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// ear is who listens to a channel. hear runs on the client's goroutine and does not wait; all says that something may
-// have been missed.
+// hear is told what came through a channel: the message without its origin. It runs on the client's goroutine and does not
+// wait; all says that something may have been missed.
+type hear func(text string, all bool)
+
+// ear is who listens to a channel.
 type ear struct {
-	hear func(items []item, all bool)
+	hear hear
 	// wanted is false for a channel that nobody listens to any more: it is left at the next sweep, for a client that
 	// goes from one mailbox to the next comes back at once.
 	wanted bool
 }
 
-// join makes hear listen to a channel; it takes the place of who listened before.
-func (c *Client) join(channel string, hear func([]item, bool)) {
+// join makes fn listen to a channel; it takes the place of who listened before.
+func (c *Client) join(channel string, fn hear) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ears[channel] = &ear{hear: hear, wanted: true}
+	c.ears[channel] = &ear{hear: fn, wanted: true}
 	select {
 	case c.changed <- struct{}{}:
 	default:
@@ -33,7 +37,7 @@ func (c *Client) leave(channel string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.ears[channel]; e != nil {
-		e.hear, e.wanted = func([]item, bool) {}, false
+		e.hear, e.wanted = func(string, bool) {}, false
 	}
 }
 
@@ -127,42 +131,42 @@ func (c *Client) receive(ctx context.Context, ps *goredis.PubSub) error {
 			case m.Channel == c.everyone():
 				c.arrived()
 			default:
-				c.tell(m.Channel, nil, true)
+				c.tell(m.Channel, "", true)
 			}
 		case *goredis.Message:
-			from, items, all := parse(m.Payload)
+			from, text, _ := strings.Cut(m.Payload, " ")
 			switch {
 			case from == c.origin: // listeners of this node know it already
 			case m.Channel == c.everyone():
 				c.tellAll()
 			default:
-				c.tell(m.Channel, items, all)
+				c.tell(m.Channel, text, false)
 			}
 		}
 	}
 	return ctx.Err()
 }
 
-func (c *Client) tell(channel string, items []item, all bool) {
+func (c *Client) tell(channel, text string, all bool) {
 	c.mu.Lock()
-	hear := func([]item, bool) {}
+	fn := func(string, bool) {}
 	if e := c.ears[channel]; e != nil {
-		hear = e.hear
+		fn = e.hear
 	}
 	c.mu.Unlock()
-	hear(items, all)
+	fn(text, all)
 }
 
 // tellAll tells every listener of the node that something may have been missed.
 func (c *Client) tellAll() {
 	c.mu.Lock()
-	all := make([]func([]item, bool), 0, len(c.ears))
+	all := make([]hear, 0, len(c.ears))
 	for _, e := range c.ears {
 		all = append(all, e.hear)
 	}
 	c.mu.Unlock()
-	for _, hear := range all {
-		hear(nil, true)
+	for _, fn := range all {
+		fn("", true)
 	}
 }
 

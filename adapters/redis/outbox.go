@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// item is a number with a value: a mailbox with its mod-sequence, an account without one.
+// item is a number with a value: a mailbox with its mod-sequence.
 type item struct {
 	id    int64
 	value uint64
@@ -19,6 +19,8 @@ const (
 	maxPending = 8192
 	// maxItems is how many items a message has.
 	maxItems = 256
+	// maxCalls is how many octets of calls wait to be sent.
+	maxCalls = 256 << 10
 	// maxMessages is how many messages are sent in one go.
 	maxMessages = 512
 	// gap is the shortest time between two goes: the first hint leaves at once, those of a burst together.
@@ -32,7 +34,9 @@ type outbox struct {
 	mu      sync.Mutex
 	pending map[string]map[int64]uint64 // by channel
 	items   int
-	lost    bool // something was forgotten: everyone is to look
+	lost    bool                // something was forgotten: everyone is to look
+	calls   map[string]struct{} // texts
+	octets  int                 // of calls
 }
 
 // post adds an item to what is to be published on a channel. It never waits.
@@ -41,6 +45,22 @@ func (o *outbox) post(channel string, it item) {
 	o.put(channel, it)
 	o.mu.Unlock()
 	o.wake()
+}
+
+// call adds a call to what is to be published, unless it waits there already, or too many do. It never waits.
+func (o *outbox) call(text string) {
+	o.mu.Lock()
+	o.putCall(text)
+	o.mu.Unlock()
+	o.wake()
+}
+
+// putCall is called with mu held.
+func (o *outbox) putCall(text string) {
+	if _, known := o.calls[text]; !known && o.octets+len(text) <= maxCalls {
+		o.calls[text] = struct{}{}
+		o.octets += len(text)
+	}
 }
 
 func (o *outbox) wake() {
@@ -76,13 +96,15 @@ func (o *outbox) put(channel string, it item) {
 type load struct {
 	pending map[string]map[int64]uint64
 	lost    bool
+	calls   map[string]struct{}
 }
 
 func (o *outbox) take() load {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l := load{o.pending, o.lost}
+	l := load{o.pending, o.lost, o.calls}
 	o.pending, o.items, o.lost = nil, 0, false
+	o.calls, o.octets = map[string]struct{}{}, 0
 	return l
 }
 
@@ -97,6 +119,9 @@ func (o *outbox) putBack(l load) {
 			o.put(channel, item{id, value})
 		}
 	}
+	for text := range l.calls {
+		o.putCall(text)
+	}
 	o.mu.Unlock()
 	o.wake()
 }
@@ -106,10 +131,13 @@ type message struct{ channel, payload string }
 
 // messages returns what a load is to others.
 func (c *Client) messages(l load) []message {
-	if l.lost {
-		return []message{{c.everyone(), c.origin + " *"}}
-	}
 	var out []message
+	for text := range l.calls {
+		out = append(out, message{c.calls(), c.origin + " " + text})
+	}
+	if l.lost {
+		return append(out, message{c.everyone(), c.origin + " *"})
+	}
 	for channel, items := range l.pending {
 		b := []byte(c.origin)
 		n := 0
@@ -131,30 +159,29 @@ func (c *Client) messages(l load) []message {
 	return out
 }
 
-// maxPayload is the longest message that is looked into.
-const maxPayload = 64 + maxItems*42
+// maxPayload is the longest message with items that is looked into.
+const maxPayload = maxItems * 42
 
-// parse reads a message. One that is not understood, of a later version perhaps, means everything.
-func parse(payload string) (origin string, items []item, all bool) {
-	if len(payload) > maxPayload {
-		return "", nil, true
+// parse reads the items of a message; not ok: it is not understood, for it is of a later version perhaps.
+func parse(text string) (items []item, ok bool) {
+	if len(text) > maxPayload {
+		return nil, false
 	}
-	origin, rest, _ := strings.Cut(payload, " ")
-	for field := range strings.SplitSeq(rest, " ") {
+	for field := range strings.SplitSeq(text, " ") {
 		number, value, valued := strings.Cut(field, ":")
 		var it item
 		var err error
 		if it.id, err = strconv.ParseInt(number, 10, 64); err != nil {
-			return origin, nil, true
+			return nil, false
 		}
 		if valued {
 			if it.value, err = strconv.ParseUint(value, 10, 64); err != nil {
-				return origin, nil, true
+				return nil, false
 			}
 		}
 		items = append(items, it)
 	}
-	return origin, items, false
+	return items, true
 }
 
 // send publishes what is in the outbox until ctx is done, and then once more.

@@ -290,23 +290,6 @@ func (m *Manager) Force(ctx context.Context, id account.ID, progress func(Progre
 	return r.force(ctx, progress)
 }
 
-// Freed says that another process may have given up the leases of the accounts, or of any where none is named: they are
-// tried at once. It never blocks.
-func (m *Manager) Freed(ids ...account.ID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(ids) == 0 {
-		for _, r := range m.runners {
-			r.wake()
-		}
-	}
-	for _, id := range ids {
-		if r := m.runners[id]; r != nil {
-			r.wake()
-		}
-	}
-}
-
 // Status returns how an account is doing now; false when this process does not mirror it.
 func (m *Manager) Status(id account.ID) (Progress, bool) {
 	r, err := m.runner(id)

@@ -13,6 +13,7 @@ import (
 	"imapped/adapters/control"
 	"imapped/adapters/memory"
 	"imapped/adapters/ops"
+	"imapped/adapters/postgres"
 	"imapped/adapters/seal"
 	imapup "imapped/adapters/upstream"
 	"imapped/app/admin"
@@ -26,6 +27,7 @@ import (
 	"imapped/ports/clock"
 	"imapped/ports/events"
 	"imapped/ports/limits"
+	"imapped/ports/nodes"
 	"imapped/ports/secrets"
 	"imapped/ports/upstream"
 )
@@ -61,7 +63,7 @@ type instance struct {
 	admin   *admin.Service
 	audit   audit.Log    // nil: nobody keeps one
 	metrics *ops.Metrics // nil: nobody reads them
-	nodes   *nodes       // nil: this process is alone, or serves nobody
+	peers   *peers       // nil: this process is alone, or serves nobody
 
 	untimed metadataStore // store, without the instruments
 	source  blob.Store    // blobs, without what is kept of them here
@@ -134,11 +136,11 @@ func (in *instance) open(ctx context.Context) (_ *instance, err error) {
 	var limits limits.Failures = memory.NewFailures(clock.System{}, 0)
 	in.bus = &memory.Bus{}
 	if many(conf) && in.serves {
-		if in.nodes, err = openNodes(conf, in.log); err != nil {
+		if in.peers, err = openPeers(conf, in.log); err != nil {
 			return nil, err
 		}
-		in.closers = append(in.closers, in.nodes.close)
-		in.bus, limits = in.nodes, in.nodes.failures(limits)
+		in.closers = append(in.closers, in.peers.close)
+		in.bus, limits = in.peers, in.peers.failures(limits)
 	}
 	in.dialer = &imapup.Dialer{Log: in.log}
 	in.measure()
@@ -192,20 +194,25 @@ func (in *instance) probe(ctx context.Context, n admin.NewAccount) error {
 
 // tellServer makes running servers look at the accounts again.
 func (in *instance) tellServer(ctx context.Context) error {
-	return in.tell(ctx, func(c *control.Client) error { return c.Reload(ctx) }, func() ([]events.Hint, error) {
-		return []events.Hint{{Mailbox: accountsNews}}, nil
+	return in.tell(ctx, func(c *control.Client) error { return c.Reload(ctx) }, func() error {
+		return postgres.Tell(ctx, in.conf.DatabaseURL.Reveal(), nil, nodes.Call{What: nodes.Accounts})
 	})
 }
 
 // tellChanged makes running servers look at what this process changed in an account.
 func (in *instance) tellChanged(ctx context.Context, id account.ID) error {
-	return in.tell(ctx, func(c *control.Client) error { return c.Changed(ctx, id) }, func() ([]events.Hint, error) {
-		return in.changed(ctx, id)
+	return in.tell(ctx, func(c *control.Client) error { return c.Changed(ctx, id) }, func() error {
+		hints, err := in.changed(ctx, id)
+		if err != nil {
+			return err
+		}
+		return postgres.Tell(ctx, in.conf.DatabaseURL.Reveal(), hints, nodes.Call{What: nodes.Queue, Account: id})
 	})
 }
 
-// tell asks the server of the data directory; where there is none, and there may be other nodes, they are told the hints.
-func (in *instance) tell(ctx context.Context, ask func(*control.Client) error, hints func() ([]events.Hint, error)) error {
+// tell asks the server of the data directory. Where there is none, and there may be nodes elsewhere, everybody is told through
+// the database, which all of them listen to.
+func (in *instance) tell(ctx context.Context, ask func(*control.Client) error, everybody func() error) error {
 	client := control.Dial(in.socket())
 	defer client.Close()
 	err := ask(client)
@@ -213,10 +220,7 @@ func (in *instance) tell(ctx context.Context, ask func(*control.Client) error, h
 		if !many(in.conf) {
 			return nil
 		}
-		var all []events.Hint
-		if all, err = hints(); err == nil {
-			err = tellNodes(ctx, in.conf, all...)
-		}
+		err = everybody()
 	}
 	if err != nil {
 		return fmt.Errorf("stored, but a running server did not take notice: %w", err)
@@ -224,13 +228,13 @@ func (in *instance) tell(ctx context.Context, ask func(*control.Client) error, h
 	return nil
 }
 
-// changed returns the hints that say that anything of an account may have changed, its queue too.
+// changed returns the hints that say that anything of an account may have changed.
 func (in *instance) changed(ctx context.Context, id account.ID) ([]events.Hint, error) {
 	boxes, err := in.store.Mailboxes(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	hints := []events.Hint{{Account: id}, {Account: id, Mailbox: queueNews}}
+	hints := []events.Hint{{Account: id}}
 	for _, b := range boxes {
 		hints = append(hints, events.Hint{Account: id, Mailbox: b.ID, ModSeq: b.HighestModSeq})
 	}
@@ -242,14 +246,19 @@ func (in *instance) newManager() *syncer.Manager {
 	c := syncer.Config{
 		Owner: hostname(), Concurrency: in.conf.SyncConcurrency, Connections: in.conf.UpstreamConnections, Poll: in.conf.PeriodicSync,
 	}
-	if in.nodes != nil {
-		c.Owner, c.LeaseTTL = in.nodes.name, nodeLease
-	}
-	return syncer.New(syncer.Ports{
+	p := syncer.Ports{
 		Accounts: in.store, Leases: in.store, Statuses: in.store, Mirror: in.store, Bodies: in.store, Messages: in.store,
 		Queue: in.store, Edits: in.store, Blobs: in.blobs, Dialer: in.dialer, Secrets: in.sealer, Bus: in.bus,
 		Clock: clock.System{}, Log: in.log,
-	}, c)
+	}
+	if in.peers != nil {
+		c.Owner, c.LeaseTTL = in.peers.name, nodeLease
+		p.Calls = in.peers
+		if in.peers.redis != nil {
+			p.Nodes = in.peers.presence
+		}
+	}
+	return syncer.New(p, c)
 }
 
 func hostname() string {

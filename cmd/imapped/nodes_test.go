@@ -25,7 +25,12 @@ import (
 
 var database pgtest.Server
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m, &database)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(nodeEnv) != "" {
+		os.Exit(run([]string{"run"}, os.Stdout))
+	}
+	os.Exit(pgtest.Main(m, &database))
+}
 
 // valve passes connections on to a server until it is shut.
 type valve struct {
@@ -251,6 +256,10 @@ func (n node) mirrors(t *testing.T) {
 	t.Helper()
 	c := dialMail(t, n.imap, "")
 	c.eventually(func(s string) bool { return strings.Contains(s, "Drafts") }, `LIST "" *`)
+	await(t, "INBOX", func() bool { // it may come after the others
+		_, tagged := c.do("SELECT INBOX")
+		return strings.HasPrefix(tagged, "OK")
+	})
 	c.eventually(func(s string) bool { return strings.Contains(s, "EXISTS") && !strings.Contains(s, "* 0 EXISTS") }, "SELECT INBOX")
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

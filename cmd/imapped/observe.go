@@ -32,11 +32,11 @@ func (in *instance) measure() {
 		u := in.dialer.Usage()
 		return ops.Traffic{Commands: u.Commands, Sent: u.Sent, Received: u.Received}
 	})
-	if in.nodes == nil {
+	if in.peers == nil {
 		return
 	}
-	m.WatchUp("hints", in.nodes.database.Up)
-	if r := in.nodes.redis; r != nil {
+	m.WatchUp("hints", in.peers.database.Up)
+	if r := in.peers.redis; r != nil {
 		m.WatchUp("redis", r.Connected)
 	}
 }
@@ -131,14 +131,14 @@ func (s *serving) checks() []ops.Check {
 		{Name: "database", Run: s.in.databaseAnswers},
 		{Name: "blobs", Run: s.in.blobsAnswer},
 	}
-	n := s.in.nodes
+	p := s.in.peers
 	switch {
-	case n == nil:
-	case n.redis != nil:
-		checks = append(checks, ops.Check{Name: "redis", Optional: true, Run: n.redis.Check})
+	case p == nil:
+	case p.redis != nil:
+		checks = append(checks, ops.Check{Name: "redis", Optional: true, Run: p.redis.Check})
 	default:
 		checks = append(checks, ops.Check{Name: "hints", Optional: true, Run: func(context.Context) error {
-			if n.database.Up() {
+			if p.database.Up() {
 				return nil
 			}
 			return fault.New(fault.Unavailable, "check hints", "there is no connection to the database for them")

@@ -21,7 +21,6 @@ import (
 	"imapped/imapwire/server"
 	"imapped/imapwire/syntax"
 	"imapped/ports/clock"
-	"imapped/ports/events"
 )
 
 // syncFlags are the settings of mirroring that have a flag.
@@ -86,9 +85,6 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 	if m != nil {
 		c.Bodies, c.Drop, c.Watch, c.Changed = m, m.Drop, m.Watch, m.Changed
 	}
-	if m != nil && in.nodes != nil {
-		c.Changed = func(id account.ID) { in.bus.Publish(events.Hint{Account: id, Mailbox: queueNews}) } // this node hears it too
-	}
 	if in.audit != nil {
 		c.Audit = in.audit
 	}
@@ -115,8 +111,8 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 
 // run serves until ctx is done, then stops everything in order: first the clients, so that nothing is acknowledged any
 // more; then the control socket, the sweep and mirroring, whose last change upstream is answered, or is found in the
-// queue as one whose outcome the next run has to find out; then other nodes hear which accounts they can have. The caller
-// closes the stores afterwards.
+// queue as one whose outcome the next run has to find out, and whose leases other nodes can have then; then the list of nodes
+// is left. The caller closes the tie to the others and the stores afterwards.
 func (s *serving) run(ctx context.Context, listeners []listener) error {
 	defer s.unlock()
 	sock, err := control.Listen(ctx, s.in.socket())
@@ -142,8 +138,8 @@ func (s *serving) run(ctx context.Context, listeners []listener) error {
 	start(&wg, "mirror", func() error { return s.manager.Run(work) })
 	start(&wg, "control", func() error { return control.Serve(work, sock, controller{s.in, s.manager}) })
 	start(&wg, "sweep", func() error { return s.sweep(work) })
-	if n := s.in.nodes; n != nil {
-		wg.Go(func() { n.run(work, s.manager) })
+	if p := s.in.peers; p != nil {
+		wg.Go(func() { p.poll(work) })
 	}
 	for _, l := range listeners {
 		start(&wg, "serve "+l.Addr().String(), func() error { return s.server.Serve(work, l.Listener, l.mode) })
@@ -156,30 +152,14 @@ func (s *serving) run(ctx context.Context, listeners []listener) error {
 	end, cancel := context.WithTimeout(work, 20*time.Second)
 	defer cancel()
 	err = errors.Join(err, s.server.Shutdown(end))
-	owned := s.manager.Health()
 	stop()
 	wg.Wait()
-	s.leave(context.WithoutCancel(ctx), owned)
+	if p := s.in.peers; p != nil {
+		p.leave()
+	}
 	stopLooking()
 	looks.Wait()
 	return err
-}
-
-// leave tells the other nodes, if there can be any, that they can have what this one owned. It is their convenience only.
-func (s *serving) leave(ctx context.Context, owned []syncer.Health) {
-	n := s.in.nodes
-	if n == nil {
-		return
-	}
-	ids := make([]account.ID, 0, len(owned))
-	for _, h := range owned {
-		ids = append(ids, h.ID)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := n.leave(ctx, s.in.conf, ids); err != nil {
-		s.in.log.Warn("tell the other nodes", "error", err)
-	}
 }
 
 // sweep deletes now and then what is not needed any more, until ctx is done.
@@ -218,12 +198,7 @@ type controller struct {
 }
 
 // Reload implements control.Server.
-func (c controller) Reload(ctx context.Context) error {
-	if c.in.nodes != nil {
-		c.in.bus.Publish(events.Hint{Mailbox: accountsNews})
-	}
-	return c.m.Reload(ctx)
-}
+func (c controller) Reload(ctx context.Context) error { return c.m.Reload(ctx) }
 
 // Force implements control.Server.
 func (c controller) Force(ctx context.Context, id account.ID, progress func(control.Progress)) error {

@@ -4,6 +4,8 @@
 //  1. Neither is truth. Who owns an account is told by its lease, what there is to do by the metadata store: a wrong list of
 //     nodes, and a call that is lost, doubled or late, change nothing but when something is done.
 //  2. No call blocks on the network: what cannot be sent at once may be dropped.
+//  3. Every adapter sends the same text for a call, and drops what it cannot read: an attacker, or a later version, may
+//     have written it.
 package nodes
 
 import (
@@ -26,14 +28,14 @@ type Calls interface {
 	// Send calls out to the other nodes, and perhaps to this one.
 	Send(Call)
 	// Receive lets fn hear what other nodes call, one call at a time, until the returned function has returned. fn does not
-	// block.
+	// block, and does not end it. When calls may have been lost fn hears those of Missed.
 	Receive(fn func(Call)) (stop func())
 }
 
 // What says what a call is about.
 type What uint8
 
-// The calls.
+// The calls. Their numbers are the same in all versions.
 const (
 	// Free says that leases were given up: look at those that can be had.
 	Free What = iota + 1
@@ -59,3 +61,7 @@ type Call struct {
 
 // MaxRanges bounds a call.
 const MaxRanges = 256
+
+// Missed returns the calls that make a node look at what it may have missed. Other calls are said again, or what they are
+// about is found without them.
+func Missed() []Call { return []Call{{What: Accounts}, {What: Free}} }

@@ -1,7 +1,8 @@
-// Package nodestest is the contract suite of ports/nodes.
+// Package nodestest is the contract suites of ports/nodes.
 //
 // Invariants:
 //  1. What may be lost is sent again until it is heard: the suite asks for no more than the port promises.
+//  2. Whoever waits for a list of nodes looks when Changed tells it to, not by the clock.
 package nodestest
 
 import (
