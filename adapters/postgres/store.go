@@ -78,7 +78,8 @@ type Store struct {
 }
 
 // Open connects to the database. One whose schema is older than this program is brought up to date where Migrate is set,
-// and fault.Invalid else; one whose schema is newer is fault.Invalid in any case.
+// and fault.Invalid else; one whose schema is newer is fault.Invalid in any case. While another installation is being moved into
+// it (Import) it is fault.Unavailable.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	const op = "open the database"
 	config, err := o.config()
@@ -101,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		pool: pool, patience: patience, callerClock: o.CallerClock,
 		silence: or(o.StatementTimeout, defaultStatement) + or(o.LockTimeout, defaultLock) + connectTimeout,
 	}
-	if err := s.view(ctx, op, func(t *tx) error { return t.each(ctx, func(*row) error { return nil }, "SELECT 1") }); err != nil {
+	if err := s.moved(ctx, op); err != nil {
 		pool.Close()
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type cli struct {
 	Demo          demoCmd          `cmd:"" group:"Start here" help:"Try it: mirror a sample mailbox that this program serves itself."`
 	Run           runCmd           `cmd:"" group:"Server" help:"Serve all users and mirror all accounts."`
 	RunMigrations runMigrationsCmd `cmd:"" group:"Server" help:"Bring the database up to date: that of DATABASE_URL, or else of the data directory."`
+	MigrateStore  migrateStoreCmd  `cmd:"" group:"Server" help:"Move an embedded installation into the database and the object store that the configuration names."`
 	Config        configCmd        `cmd:"" group:"Server" help:"Show the configuration, and check it."`
 	RotateKey     rotateKeyCmd     `cmd:"" group:"Server" help:"Seal the upstream passwords under a new master key."`
 	Healthcheck   healthcheckCmd   `cmd:"" group:"Server" help:"Ask the server of this machine whether it is alive; the exit status is 3 when it is not."`

@@ -39,28 +39,43 @@ func many(conf *config.Config) bool { return conf.DatabaseURL.IsSet() }
 // openMetadata opens the database that the configuration names.
 func openMetadata(ctx context.Context, conf *config.Config, in *instance) (metadataStore, error) {
 	if !many(conf) {
+		if err := unlessMoved(conf.Data); err != nil {
+			return nil, err
+		}
 		s, err := sqlite.Open(ctx, sqlite.Options{Path: in.path(databaseFile), Migrate: true})
 		if err != nil {
 			return nil, err
 		}
 		return s, nil
 	}
-	url := conf.DatabaseURL.Reveal()
-	if !conf.ApplyMigrations {
-		pending, err := postgres.Pending(ctx, url)
-		if err != nil {
-			return nil, fmt.Errorf("DATABASE_URL: %w", err)
-		}
-		if pending > 0 {
-			return nil, fault.Newf(fault.Invalid, "open the database",
-				"DATABASE_URL: it lacks %d migrations: \"imapped run-migrations\" applies them, and so does APPLY_MIGRATIONS=true", pending)
-		}
+	if err := upToDate(ctx, conf); err != nil {
+		return nil, err
 	}
-	s, err := postgres.Open(ctx, postgres.Options{URL: url, Migrate: conf.ApplyMigrations})
+	s, err := postgres.Open(ctx, postgres.Options{URL: conf.DatabaseURL.Reveal()})
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	return s, nil
+}
+
+// upToDate makes sure that the database of DATABASE_URL has the newest schema.
+func upToDate(ctx context.Context, conf *config.Config) error {
+	url := conf.DatabaseURL.Reveal()
+	if conf.ApplyMigrations {
+		if err := postgres.Migrate(ctx, url); err != nil {
+			return fmt.Errorf("DATABASE_URL: %w", err)
+		}
+		return nil
+	}
+	pending, err := postgres.Pending(ctx, url)
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	if pending > 0 {
+		return fault.Newf(fault.Invalid, "open the database",
+			"DATABASE_URL: it lacks %d migrations: \"imapped run-migrations\" applies them, and so does APPLY_MIGRATIONS=true", pending)
+	}
+	return nil
 }
 
 // openBlobs opens the store of messages into in: blobs, sweeper and what readiness asks. A server looks whether an object
@@ -91,8 +106,8 @@ func openBlobs(ctx context.Context, conf *config.Config, in *instance) error {
 	if !in.serves {
 		return nil
 	}
-	if err := s.Check(ctx); err != nil {
-		return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
+	if err := in.checkBlobs(ctx); err != nil {
+		return err
 	}
 	cache := blobcache.Config{Dir: in.path("cache"), MaxBytes: conf.BlobCache, Log: in.log}
 	if in.metrics != nil {
@@ -105,6 +120,18 @@ func openBlobs(ctx context.Context, conf *config.Config, in *instance) error {
 	in.closers = append(in.closers, k.Close)
 	cached := k.Over(s)
 	in.blobs, in.sweeper = cached, cached
+	return nil
+}
+
+// checkBlobs makes sure that an object store can be used.
+func (in *instance) checkBlobs(ctx context.Context) error {
+	s, ok := in.source.(interface{ Check(context.Context) error })
+	if !ok {
+		return nil
+	}
+	if err := s.Check(ctx); err != nil {
+		return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
+	}
 	return nil
 }
 
