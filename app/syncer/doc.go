@@ -54,10 +54,10 @@
 //
 // # Clocks
 //
-// All times in leases are those of the nodes' own clocks (Ports.Clock), not the database's. They must agree to well within a
-// quarter of LeaseTTL: NTP does, by orders of magnitude. A node whose clock is ahead by more than that takes leases too early
-// and needlessly, one whose clock is behind is slow to; neither can damage anything, since fences do not depend on time. Who
-// cannot rely on NTP gives all nodes a Clock that follows the database's.
+// Until when an owner lives is told by the metadata store: by its own clock where it has one (Postgres), else by those of the
+// processes, which are then on one machine. So nodes need no common time. Whether this process was paused is told by its own
+// clocks alone, from before the call that renewed. A clock that is wrong costs needless changes of owner; it damages nothing,
+// since fences do not depend on time.
 //
 // # Bodies elsewhere
 //

@@ -72,7 +72,8 @@ type Fence struct {
 }
 
 // Leases gives each account one owner at a time. A lease has no end of its own: it holds for as long as its owner lives, and
-// an owner lives until the time that it announced. All times are those of the callers' clocks, which are to agree.
+// an owner lives until the time that it announced: by the store's clock where it has one, else by now, which the callers' clocks
+// are to agree on.
 type Leases interface {
 	// Acquire takes the account's lease and lets the owner live until now+ttl at least; fault.Conflict while another owner
 	// that lives holds it. The owner that holds it may ask again and keeps its token.
