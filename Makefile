@@ -6,6 +6,7 @@ SHELL       := /bin/bash
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS       := -s -w -X main.version=$(VERSION)
 GOLANGCI_LINT := 2.15.0
+VERSITYGW     := 1.8.0
 FUZZTIME      ?= 10m
 BENCHTIME     ?= 1s
 
@@ -18,6 +19,9 @@ GOTEST = bin/gotest -summary $(NOTES) --
 
 # Nothing may change go.mod behind our back; the version comes from VERSION, not from the build.
 export GOFLAGS := -mod=readonly -buildvcs=false
+
+# Tests find what is made here: an S3 server.
+export PATH := $(CURDIR)/bin:$(PATH)
 
 .PHONY: help
 help: ## list the targets
@@ -81,19 +85,24 @@ bin/gotest: $(wildcard tools/gotest/*.go)
 	@mkdir -p bin
 	go build -o $@ ./tools/gotest
 
+bin/versitygw:
+	@mkdir -p bin
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
+	    go install -trimpath -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW)
+
 # The test modules other than e2e, which has a target of its own.
 UNIT_MODULES := $(filter-out e2e,$(MODULES))
 
 .PHONY: unit
-unit: bin/gotest ## tests of the modules, without the e2e suite
+unit: bin/gotest bin/versitygw ## tests of the modules, without the e2e suite
 	@for m in $(UNIT_MODULES); do (cd $$m && $(CURDIR)/$(GOTEST) ./...); done
 
 .PHONY: race
-race: bin/gotest ## the same tests with the race detector and the checks on released buffers
+race: bin/gotest bin/versitygw ## the same tests with the race detector and the checks on released buffers
 	@for m in $(UNIT_MODULES); do (cd $$m && CGO_ENABLED=1 $(CURDIR)/$(GOTEST) -short -race -tags invariants ./...); done
 
 .PHONY: contract
-contract: bin/gotest ## the contract suites of the ports against every adapter
+contract: bin/gotest bin/versitygw ## the contract suites of the ports against every adapter
 	@$(GOTEST) -count=1 ./ports/... ./adapters/...
 
 .PHONY: e2e

@@ -8,6 +8,7 @@
 #   provision.sh compose ARGS...   run Docker Compose, the plugin or Debian's docker-compose, which is installed if need be
 #   provision.sh run COMMAND...    both, then the command; an engine that it started is stopped again at the end
 #   provision.sh stop              stop the engine that "engine" started
+#   provision.sh servers           install the servers that tests of the adapters start: PostgreSQL, Redis
 #   provision.sh packages NAME...  install the Debian packages that are missing
 #
 # Installing and starting need root. Where there is neither an engine nor root, "run" says so and runs the command
@@ -48,6 +49,20 @@ packages() {
     rm -f "$log"
     [[ -z $made ]] || rm -f "$policy"
     return $rc
+}
+
+# servers installs the servers that tests start by themselves. Elsewhere than on Debian, or without root, they are looked for
+# where they are, and tests without them are skipped, saying so.
+servers() {
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        return 0
+    fi
+    local cluster=/etc/postgresql-common/createcluster.conf
+    if [[ ! -e $cluster ]]; then # no cluster is made by the package
+        mkdir -p "$(dirname "$cluster")"
+        echo 'create_main_cluster = false' >"$cluster"
+    fi
+    packages postgresql redis-server
 }
 
 # engine makes a Docker engine answer; returns 2 where that would need root.
@@ -196,6 +211,7 @@ leftovers() {
 
 run() {
     local rc=0 mine=
+    servers
     if command -v docker >/dev/null && answers; then :; else mine=1; fi
     engine || rc=$?
     if ((rc == 2)) && [[ ${CI:-} != true ]]; then
@@ -225,6 +241,7 @@ compose)
     compose "$@"
     ;;
 stop) stop ;;
+servers) servers ;;
 packages)
     shift
     packages "$@"
@@ -234,7 +251,7 @@ run)
     run "$@"
     ;;
 *)
-    say "usage: provision.sh engine | bases | images | compose ARGS... | stop | packages NAME... | run COMMAND..."
+    say "usage: provision.sh engine | bases | images | compose ARGS... | stop | servers | packages NAME... | run COMMAND..."
     exit 64
     ;;
 esac

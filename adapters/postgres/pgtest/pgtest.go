@@ -4,7 +4,7 @@
 //  1. One server serves a test binary: the first test that needs it starts it, Main stops it. Its files are in a
 //     temporary folder, which goes with it; it listens on a Unix socket there and nowhere else.
 //  2. Every test gets a database of its own. It is dropped when the test ends.
-//  3. Where there is no server a test is skipped, saying why, unless the environment demands one.
+//  3. Where there is no server a test is skipped, saying why; under CI=true it fails.
 package pgtest
 
 import (
@@ -200,7 +200,11 @@ func (s *Server) start(tb testing.TB) {
 		}
 		s.process, s.url = p, p.url()
 	})
-	if s.absent != "" {
+	switch {
+	case s.absent == "":
+	case os.Getenv("CI") == "true":
+		tb.Fatal(s.absent)
+	default:
 		tb.Skip(s.absent)
 	}
 }

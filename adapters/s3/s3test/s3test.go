@@ -90,7 +90,11 @@ func Real(t testing.TB) *Server {
 	}
 	bin, err := exec.LookPath("versitygw")
 	if err != nil {
-		t.Skip("no S3 server: set IMAPPED_TEST_S3, or put versitygw into the PATH " +
+		absent := t.Skip
+		if os.Getenv("CI") == "true" {
+			absent = t.Fatal
+		}
+		absent("no S3 server: set IMAPPED_TEST_S3, or put versitygw into the PATH " +
 			"(go install github.com/versity/versitygw/cmd/versitygw@v1.8.0)")
 	}
 	return start(t, bin)
