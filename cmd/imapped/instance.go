@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"imapped/adapters/control"
 	"imapped/adapters/memory"
@@ -251,6 +252,9 @@ func (in *instance) newManager() *syncer.Manager {
 		Queue: in.store, Edits: in.store, Blobs: in.blobs, Dialer: in.dialer, Secrets: in.sealer, Bus: in.bus,
 		Clock: clock.System{}, Log: in.log,
 	}
+	if many(in.conf) {
+		c.Owner, c.LeaseTTL = peerName(), nodeLease
+	}
 	if in.peers != nil {
 		c.Owner, c.LeaseTTL = in.peers.name, nodeLease
 		p.Calls = in.peers
@@ -267,6 +271,19 @@ func hostname() string {
 		return "localhost"
 	}
 	return host
+}
+
+// forceAlone is forceHere where there may be nodes on other machines. What they own is not taken from them for a moment.
+func (in *instance) forceAlone(ctx context.Context, id account.ID, show func(control.Progress)) error {
+	live, err := in.store.Owners(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	if len(live) > 0 {
+		return fault.Newf(fault.Unavailable, "force sync",
+			"no server runs on this data directory, but %d do on others: run this on the machine of one, with its --data", len(live))
+	}
+	return in.forceHere(ctx, id, show)
 }
 
 // forceHere synchronises one account in this process, as a server would that nobody has started.

@@ -47,9 +47,12 @@ var (
 	_ nodes.Calls = (*peers)(nil)
 )
 
+// peerName returns a name that no other process has.
+func peerName() string { return hostname() + "/" + rand.Text()[:8] }
+
 // openPeers starts to listen to the other nodes, and tells them that this one is there.
 func openPeers(conf *config.Config, log *slog.Logger) (*peers, error) {
-	p := &peers{name: hostname() + "/" + rand.Text()[:8], local: &memory.Bus{}}
+	p := &peers{name: peerName(), local: &memory.Bus{}}
 	var err error
 	if p.database, err = postgres.NewBus(conf.DatabaseURL.Reveal(), p.local); err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)

@@ -161,7 +161,7 @@ func (c forceSyncCmd) Run(ctx context.Context, conf *config.Config) error {
 		err = client.Force(ctx, a.ID, show)
 		switch {
 		case errors.Is(err, control.ErrNoServer) && many(conf):
-			return fault.Newf(fault.Unavailable, "force sync", "no server runs on this data directory: say --data of one that runs on this machine")
+			err = in.forceAlone(ctx, a.ID, show)
 		case errors.Is(err, control.ErrNoServer):
 			err = in.forceHere(ctx, a.ID, show)
 		}

@@ -95,7 +95,7 @@ func (s *Servers) Installation(ctx context.Context) ([]string, error) {
 	s.count++
 	n := s.count
 	s.mu.Unlock()
-	name := fmt.Sprintf("i%d", n)
+	name := fmt.Sprintf("mail%d", n)
 	if _, err := s.Postgres.Exec(ctx, "createdb -U "+serverUser+" "+name); err != nil {
 		return nil, fmt.Errorf("make a database: %w", err)
 	}
