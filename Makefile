@@ -107,7 +107,7 @@ contract: bin/gotest bin/versitygw ## the contract suites of the ports against e
 
 .PHONY: e2e
 e2e: bin/gotest build ## the suites against Dovecot and real clients (needs a Docker engine)
-	@cd e2e && $(CURDIR)/$(GOTEST) -count=1 -timeout 25m ./...
+	@cd e2e && $(CURDIR)/$(GOTEST) -count=1 -timeout 25m -p 1 ./...
 
 .PHONY: bench
 bench: build ## benchmarks: Go's, then those against Dovecot and mbsync (needs a Docker engine)

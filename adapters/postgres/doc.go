@@ -18,7 +18,8 @@
 //  3. The fence. Every write of an owner reads the lease in its transaction, after the account's lock was got, and locks it
 //     FOR SHARE until its end. Taking the account changes that row, which every account has: it waits for such a
 //     transaction, or leaves the account for now (AcquireAll), and one that comes later sees the new owner. A process that
-//     stands still in a transaction is thrown out by the server (idleTimeout), so that it holds the account up for no longer.
+//     stands still in a transaction is thrown out by the server (idleTimeout), so that it holds the account up for no longer: of its transactions, only one can have the
+//     account's lock, or wait for it (gates).
 //  4. Owners live by the database's clock, unless Options.CallerClock: nodes need no common time. A clock that is wrong
 //     could, else, give an account away early; never would two owners write, as that hangs on the fence alone. An owner's row
 //     is locked by who says that it lives, and by who finds it dead before a lease of it is taken: of the two one is first.

@@ -69,7 +69,7 @@ func classify(code string) (fault.Kind, string) {
 	case serializationFailure, deadlockDetected:
 		return fault.Unavailable, "somebody else changed the same at the same time"
 	case "55P03": // lock_not_available
-		return fault.Unavailable, "somebody else keeps the account busy"
+		return fault.Unavailable, busy
 	case queryCanceled: // statement_timeout; a caller's cancellation is seen before
 		return fault.Unavailable, "the database took too long"
 	case awayTooLong, "57P05": // idle_session_timeout
@@ -158,6 +158,7 @@ const (
 	noUser    = "there is no such user"
 	noAccount = "there is no such account"
 	noMailbox = "there is no such mailbox"
+	busy      = "somebody else keeps the account busy"
 )
 
 var (
@@ -166,6 +167,7 @@ var (
 	errNoMailbox = fault.New(fault.NotFound, "", noMailbox)
 	errTaken     = fault.New(fault.Conflict, "", "the account has another owner now")
 
+	errBusy   = fault.New(fault.Unavailable, "", busy)
 	errClosed = fault.New(fault.Unavailable, "", "the database is closed")
 	errLate   = fault.New(fault.Unavailable, "", "the database is too busy")
 	// errUncertain is the end of a transaction whose COMMIT was sent and not answered. It is never tried again: it may

@@ -11,7 +11,7 @@ import (
 // lock queues taking the account's lock, which every change of its mail takes first, and reading what is needed to add to
 // its queue. It is a statement of its own: those after it see all that was committed before the lock was got.
 func (t *tx) lock(acc account.ID) {
-	t.q = &queue{t: t, acc: acc}
+	t.q, t.wants = &queue{t: t, acc: acc}, acc
 	t.need(errNoAccount, func(r *row) error {
 		t.q.local, t.q.last = r.bool(), r.int()
 		t.q.saved = t.q.last

@@ -144,28 +144,34 @@ func (m *room) take(octets int64) error {
 }
 
 // ClaimRecent implements metadata.Mailboxes. upTo above UIDNEXT counts as UIDNEXT. Where there is nothing to claim it
-// writes nothing. It takes the mailbox's lock alone: no other change writes recent_from.
+// writes nothing. It takes the mailbox's lock alone, in one statement, so that the lock is never kept by a process that stands
+// still: no other change writes recent_from.
 func (s *Store) ClaimRecent(ctx context.Context, acc account.ID, id mailbox.ID, upTo mailbox.UID) (from mailbox.UID, err error) {
 	const op = "claim recent messages"
-	const text = `SELECT recent_from, uidnext FROM mailboxes WHERE account_id = $1 AND id = $2 AND NOT deleting`
+	const which = ` FROM mailboxes WHERE account_id = $1 AND id = $2 AND NOT deleting`
 	var next mailbox.UID
-	read := func(t *tx, text string) error {
-		return orNotFound(t.one(ctx, func(r *row) { from, next = r.uid(), r.uid() }, text, int64(acc), int64(id)), noMailbox)
+	read := func() error {
+		return s.view(ctx, op, func(t *tx) error {
+			err := t.one(ctx, func(r *row) { from, next = r.uid(), r.uid() }, `SELECT recent_from, uidnext`+which, int64(acc), int64(id))
+			return orNotFound(err, noMailbox)
+		})
 	}
-	err = s.view(ctx, op, func(t *tx) error { return read(t, text) })
-	if err != nil || min(upTo, next) <= from {
+	if err := read(); err != nil || min(upTo, next) <= from {
 		return from, err
 	}
-	err = s.update(ctx, op, func(t *tx) error {
-		if err := read(t, text+` FOR UPDATE`); err != nil {
-			return err
-		}
-		if upTo := min(upTo, next); upTo > from {
-			t.later(`UPDATE mailboxes SET recent_from = $3 WHERE account_id = $1 AND id = $2`, int64(acc), int64(id), int64(upTo))
-		}
-		return nil
-	})
-	if err != nil {
+	claimed := false
+	err = s.single(ctx, op, func(r *row) { from, claimed = r.uid(), true },
+		`UPDATE mailboxes m SET recent_from = least($3, o.uidnext)
+		FROM (SELECT account_id, id, recent_from, uidnext`+which+` FOR UPDATE) o
+		WHERE m.account_id = o.account_id AND m.id = o.id AND m.account_id = $1 AND m.id = $2 AND least($3, o.uidnext) > o.recent_from
+		RETURNING o.recent_from`, int64(acc), int64(id), int64(upTo))
+	switch {
+	case err != nil:
+		return 0, err
+	case claimed:
+		return from, nil
+	}
+	if err := read(); err != nil { // somebody else was faster, or the mailbox is gone
 		return 0, err
 	}
 	return from, nil

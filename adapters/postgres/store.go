@@ -71,10 +71,12 @@ type Options struct {
 type Store struct {
 	pool        *pgxpool.Pool
 	patience    time.Duration // how long a call waits for a connection
+	lockWait    time.Duration // how long a call waits for an account's lock
 	silence     time.Duration // how long a server may say nothing before it is given up
 	callerClock bool
 	closed      atomic.Bool
 	closeOnce   sync.Once
+	gates       gates
 }
 
 // Open connects to the database. One whose schema is older than this program is brought up to date where Migrate is set,
@@ -100,7 +102,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		pool: pool, patience: patience, callerClock: o.CallerClock,
-		silence: or(o.StatementTimeout, defaultStatement) + or(o.LockTimeout, defaultLock) + connectTimeout,
+		lockWait: or(o.LockTimeout, defaultLock),
+		silence:  or(o.StatementTimeout, defaultStatement) + or(o.LockTimeout, defaultLock) + connectTimeout,
 	}
 	if err := s.moved(ctx, op); err != nil {
 		pool.Close()

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"imapped/domain/account"
 	"imapped/domain/mailbox"
 )
 
@@ -23,6 +24,8 @@ type tx struct {
 	late  *time.Timer // gives a server up that says nothing, while one is listened to
 	spent bool        // a cancellation is on its way to the connection, which may hit whatever it does next: it is not used again
 	q     *queue
+	wants account.ID // whose lock what is queued asks for; 0: nobody's
+	leave func()     // gives the turn at the account's gate back; nil: it has none
 }
 
 // later queues a statement whose result nobody needs. Its arguments must not be changed any more.
@@ -104,6 +107,9 @@ func (t *tx) flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := t.enter(ctx); err != nil {
+		return err
+	}
 	err := t.send(ctx)
 	if t.spent && ctx.Err() != nil {
 		return ctx.Err() // whatever became of it, nobody wants it any more
@@ -151,6 +157,9 @@ func (t *tx) watch(ctx context.Context) (stop func()) {
 
 // release gives the connection back, or closes it when it is in no state to be used again.
 func (t *tx) release() {
+	if t.leave != nil {
+		defer t.leave() // when the lock is given back
+	}
 	if t.spent {
 		ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 		defer cancel()
@@ -166,6 +175,9 @@ func (t *tx) commit(ctx context.Context) error {
 	}
 	if t.idle() && t.batch.Len() <= 1 {
 		return nil // no more than BEGIN has been queued
+	}
+	if err := t.enter(ctx); err != nil {
+		return err
 	}
 	t.later("COMMIT")
 	return t.outcome(ctx, t.send(ctx))

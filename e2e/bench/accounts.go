@@ -39,6 +39,16 @@ func (b *bench) accounts(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, servers.Close()) }()
+	// Statements are counted.
+	if _, err := servers.Postgres.SQL(ctx, `ALTER SYSTEM SET shared_preload_libraries = pg_stat_statements`); err != nil {
+		return err
+	}
+	if err := servers.Postgres.Restart(ctx, false); err != nil {
+		return err
+	}
+	if err := servers.Postgres.Ready(ctx); err != nil {
+		return err
+	}
 	env, err := servers.Installation(ctx)
 	if err != nil {
 		return err

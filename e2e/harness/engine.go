@@ -69,13 +69,16 @@ func Seed() uint64 {
 	return uint64(time.Now().UnixNano())
 }
 
+// label is the value of Label.
+func label() string { return strconv.Itoa(os.Getpid()) }
+
 // running is a container that runs.
 type running struct{ testcontainers.Container }
 
 func start(ctx context.Context, image, ready string, env map[string]string, opts ...testcontainers.ContainerCustomizer) (running, error) {
 	all := append([]testcontainers.ContainerCustomizer{
 		testcontainers.WithEnv(env),
-		testcontainers.WithLabels(map[string]string{Label: strconv.Itoa(os.Getpid())}),
+		testcontainers.WithLabels(map[string]string{Label: label()}),
 	}, opts...)
 	if ready != "" {
 		all = append(all, testcontainers.WithWaitStrategy(wait.ForLog(ready).WithStartupTimeout(time.Minute)))
@@ -106,6 +109,19 @@ func (c running) Exec(ctx context.Context, script string) (string, error) {
 	if err == nil && code != 0 {
 		err = fmt.Errorf("exit status %d of %q: %s", code, script, strings.TrimSpace(string(text)))
 	}
+	return string(text), err
+}
+
+// Log returns all that the container has printed.
+func (c running) Log(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	out, err := c.Logs(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read the log of a container: %w", err)
+	}
+	defer out.Close()
+	text, err := io.ReadAll(out)
 	return string(text), err
 }
 

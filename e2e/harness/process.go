@@ -183,8 +183,10 @@ func (m Mirror) Account() string {
 	return m.User + "@" + host
 }
 
-// Status is what show-sync-status says about the account.
+// Status is what show-sync-status says about an account.
 type Status struct {
+	Account   string    `json:"account"` // its address
+	ID        int64     `json:"id"`
 	State     string    `json:"state"`
 	Text      string    `json:"text"`
 	LastSync  time.Time `json:"last_sync"`
@@ -212,14 +214,21 @@ func (m Mirror) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	var rows []Status
-	if err := json.Unmarshal([]byte(out), &rows); err != nil {
-		return Status{}, fmt.Errorf("show-sync-status: %w in %q", err, out)
+	rows, err := statuses(out)
+	if err != nil {
+		return Status{}, err
 	}
 	if len(rows) != 1 {
 		return Status{}, fmt.Errorf("show-sync-status knows %d accounts", len(rows))
 	}
 	return rows[0], nil
+}
+
+func statuses(out string) (rows []Status, err error) {
+	if err := json.Unmarshal([]byte(out), &rows); err != nil {
+		return nil, fmt.Errorf("show-sync-status: %w in %q", err, out)
+	}
+	return rows, nil
 }
 
 // Force runs force-sync: it returns when the account is in step.

@@ -62,7 +62,7 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("%s: %s [%s] %s", e.Command, e.Name, e.Code, e.Text)
 }
 
-// Dial connects and reads the greeting. Without a configuration for TLS the connection is plain.
+// Dial connects and reads the greeting, until ctx ends. Without a configuration for TLS the connection is plain.
 func Dial(ctx context.Context, addr string, conf *tls.Config) (*Client, error) {
 	var conn net.Conn
 	var err error
@@ -76,6 +76,7 @@ func Dial(ctx context.Context, addr string, conf *tls.Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), Timeout: time.Minute}
+	defer context.AfterFunc(ctx, c.Close)()
 	if c.Greeting, err = c.Read(); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("greeting: %w", err)
@@ -83,12 +84,13 @@ func Dial(ctx context.Context, addr string, conf *tls.Config) (*Client, error) {
 	return c, nil
 }
 
-// Login dials and logs in.
+// Login dials and logs in, until ctx ends.
 func Login(ctx context.Context, addr, user, password string) (*Client, error) {
 	c, err := Dial(ctx, addr, nil)
 	if err != nil {
 		return nil, err
 	}
+	defer context.AfterFunc(ctx, c.Close)()
 	if _, err := c.Cmd("LOGIN " + Quote(user) + " " + Quote(password)); err != nil {
 		c.Close()
 		return nil, err

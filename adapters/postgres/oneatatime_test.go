@@ -1,0 +1,49 @@
+package postgres_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"imapped/domain/mailbox"
+)
+
+// TestOneAsksForTheLock: of the changes of one account that a process makes at the same time, the server sees one at a time wait
+// for the account's lock. Of a process that stands still the others would get it one after the other, and each keep it for
+// as long as the server lets it.
+func TestOneAsksForTheLock(t *testing.T) {
+	url := database(t)
+	s := fixture(t, url)
+	s.fill(t, 3)
+	ctx := t.Context()
+	c, look := connect(t, url), connect(t, url)
+	_, err := c.Exec(ctx, `BEGIN`)
+	must(t, err)
+	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
+	must(t, err)
+	var changes sync.WaitGroup
+	for range 3 {
+		changes.Go(func() {
+			if _, err := s.EditFlags(ctx, s.fence.Account, toggle(s.box, mailbox.SetOf[uint32](1, 3), true)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	most, seen := 0, 0
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); seen < 20 && time.Now().Before(end); <-tick.C {
+		var waiting int
+		must(t, look.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).
+			Scan(&waiting))
+		if most = max(most, waiting); waiting > 0 {
+			seen++
+		}
+	}
+	_, err = c.Exec(ctx, `ROLLBACK`)
+	must(t, err)
+	changes.Wait()
+	if most != 1 {
+		t.Errorf("%d changes waited for the lock at the same time", most)
+	}
+}
