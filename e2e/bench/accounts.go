@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,7 +68,11 @@ func (b *bench) accounts(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	cmd := exec.CommandContext(ctx, m.Binary, "run", "--data", m.Data)
-	cmd.Env = append(append(os.Environ(), env...), "IMAP_PLAINTEXT_BIND=127.0.0.1:0")
+	metrics, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	cmd.Env = append(append(os.Environ(), env...), "IMAP_PLAINTEXT_BIND=127.0.0.1:0", "METRICS_BIND="+metrics)
 	cmd.Stdout, cmd.Stderr = log, log
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -132,7 +137,27 @@ func (b *bench) accounts(ctx context.Context) (err error) {
 		restingAccounts, restingMailboxes, took.Round(time.Second), started.Round(time.Second), up.open.Load())
 	fmt.Printf("%.1f %% of a core, RSS %.0f MB (peak %.0f MB), %.0f statements a second to Postgres\n",
 		100*(cpuAfter-cpuBefore).Seconds()/took.Seconds(), float64(now)/1e6, float64(peak)/1e6, float64(after-before)/took.Seconds())
+	text, err := harness.Get(ctx, "http://"+metrics+"/metrics")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(text) {
+		for _, name := range []string{"go_goroutines ", "go_memstats_heap_alloc_bytes ", "go_memstats_heap_inuse_bytes ", "go_memstats_stack_inuse_bytes "} {
+			if strings.HasPrefix(line, name) {
+				fmt.Print(line)
+			}
+		}
+	}
 	return nil
+}
+
+// freeAddr returns an address of this machine on which nobody listens.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is at once
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 // setting returns a setting's value.

@@ -111,7 +111,7 @@ func (n *Node) inspect(ctx context.Context, format string) (string, error) {
 func (n *Node) Ready(ctx context.Context) error { return answers(ctx, n.url("/readyz")) }
 
 // Metrics returns what the node tells Prometheus.
-func (n *Node) Metrics(ctx context.Context) (string, error) { return get(ctx, n.url("/metrics")) }
+func (n *Node) Metrics(ctx context.Context) (string, error) { return Get(ctx, n.url("/metrics")) }
 
 func (n *Node) url(path string) string { return "http://" + net.JoinHostPort(n.Host, httpPort) + path }
 

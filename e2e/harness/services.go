@@ -114,12 +114,12 @@ func StartS3(ctx context.Context) (*Service, error) {
 
 // answers returns nil when a GET is answered with 200, within a few seconds.
 func answers(ctx context.Context, url string) error {
-	_, err := get(ctx, url)
+	_, err := Get(ctx, url)
 	return err
 }
 
-// get returns what a GET is answered with, within a few seconds.
-func get(ctx context.Context, url string) (string, error) {
+// Get returns what a GET is answered with, within a few seconds.
+func Get(ctx context.Context, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
