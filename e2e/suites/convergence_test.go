@@ -44,6 +44,9 @@ func TestConvergenceDovecot(t *testing.T) {
 		})
 		args = append(args, on.addr, d.Addr, on.shell, fmt.Sprintf("docker exec -i %s sh", d.GetContainerID()))
 	}
+	if os.Getenv(storeVariable) == "servers" {
+		args = append(args, "-store", "postgres")
+	}
 	args = append(args, "-maildir", (&harness.Dovecot{}).Home("%u"))
 	play := exec.CommandContext(t.Context(), binary, args...)
 	play.Dir = t.TempDir()
