@@ -23,9 +23,9 @@ func number(t *testing.T, name string, or uint64) uint64 {
 	return n
 }
 
-// tolerated is how many histories of a run may fail. None should: 10,000 in a row did not when this was written. But how threads
+// tolerated is how many histories of a run may fail. None should: of 10,000 in a row none did, or one. But how threads
 // are interleaved is another on every machine, and what is left, mostly what the model has not thought of, comes once or twice in
-// a thousand there; what breaks a rule comes once in three to sixty (doc.go), 25 times and more in a run. These are told of, to be
+// a thousand there; what breaks a rule comes once in two to a hundred, 15 times and more in a run. These are told of, to be
 // looked into by their seeds; more fail the run.
 const tolerated = 4
 
