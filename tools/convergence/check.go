@@ -54,7 +54,6 @@ func (r *rig) check() error {
 			}
 			r.takenAlong(d.box, i)
 		}
-		r.livesOn(d.box)
 	}
 	for _, t := range slices.SortedFunc(maps.Values(r.m.tokens), func(a, b *token) int { return a.n - b.n }) {
 		r.twins(t)
@@ -70,23 +69,6 @@ func (r *rig) check() error {
 		return err
 	}
 	return r.resync()
-}
-
-// livesOn allows for what our side removed from a mailbox, and then deleted the mailbox, which the other side renamed: it stays
-// under that name, with what had not been removed there yet.
-func (r *rig) livesOn(box mailbox.ID) {
-	home := r.m.startBox[box]
-	if home == nil || !r.m.renamed[home] {
-		return
-	}
-	for _, t := range r.m.tokens {
-		for _, i := range t.insts {
-			if i.removed && i.hi == 0 && r.m.homeOf(i) == home {
-				t.more++
-				t.vague = true
-			}
-		}
-	}
 }
 
 // takenAlong allows for an equal message that the other side put into a mailbox that our side deleted: it may have been
