@@ -44,7 +44,8 @@ func (r *rig) check() error {
 		t.less, t.more = 0, 0
 	}
 	for _, d := range r.m.deleted {
-		crossed := r.m.refusals > 0 || r.m.thereLike > 0 || r.m.startBox[d.box] != nil && r.m.touched[r.m.startBox[d.box]]
+		box := r.m.startBox[d.box] // of one that was made in this phase it is not known which it is upstream
+		crossed := r.m.refusals > 0 || box == nil && r.m.thereLike > 0 || r.m.touched[box]
 		for _, i := range d.insts {
 			switch {
 			case crossed:
