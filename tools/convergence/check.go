@@ -340,7 +340,7 @@ func (r *rig) checkFlags(t *token, i *inst, flags flag.Set) error {
 			}
 			_, a := j.there[name]
 			_, b := j.here[name]
-			if i.origin == fromHere && (a || j.origin == fromThere) || i.origin == fromThere && b || j.origin == fromThere && b {
+			if i.origin == fromHere && (a || b && r.m.parked || j.origin == fromThere) || i.origin == fromThere && b || j.origin == fromThere && b {
 				ours, theirs = true, true
 			}
 		}
