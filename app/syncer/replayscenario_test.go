@@ -349,3 +349,19 @@ func TestReplayParkedDeleteFollowsItsMailbox(t *testing.T) {
 		t.Errorf("the old mailbox is %q upstream", b.Upstream.Name)
 	}
 }
+
+// TestExpungeBesideUnknownMarks: without UIDPLUS and CONDSTORE a mark that somebody else set, and of which no count tells, is
+// found, and keeps its message.
+func TestExpungeBesideUnknownMarks(t *testing.T) {
+	r := full(t, 3)
+	r.w.change(func() { r.w.server.UIDPlus, r.w.server.CondStore, r.w.server.QResync = false, false, false })
+	r.sync()
+	r.w.setFlags("INBOX", 3, `\Deleted`)
+	r.edits().expunge("INBOX", 1)
+	r.drained()
+	r.settle()
+	r.agree()
+	if left := r.local(r.mirrored()["INBOX"].ID); len(left) != 2 || left[1].flags != `\Deleted` {
+		t.Errorf("there is %v", left)
+	}
+}
