@@ -178,9 +178,8 @@ func (w *work) deleteBox(ctx context.Context, i int) error {
 	switch {
 	case err != nil:
 		return err
-	case st[0].Absent(): // somebody removed it, or renamed it: the mirror finds out which
-		w.again(i, errText(st[0].Err), w.backoff(q.Attempts, w.cfg.RetryMax))
-		w.host.Look(Lists)
+	case st[0].Absent():
+		w.vanished(i, st[0].Err)
 		return nil
 	case st[0].Err != nil:
 		w.refused([]int{i}, st[0].Err)
@@ -213,14 +212,23 @@ func (w *work) deleteBox(ctx context.Context, i int) error {
 		if st, err = w.status(ctx, raw); err != nil {
 			return err
 		}
-		if !st[0].Absent() {
+		if st[0].Absent() {
+			w.vanished(i, st[0].Err)
+		} else {
 			w.refused([]int{i}, cmd.Err)
-			return nil
 		}
+		return nil
 	}
 	w.done(i, 0)
 	w.host.Changed(Lists, 0)
 	return nil
+}
+
+// vanished leaves it to the mirror to find out what became of a mailbox that is to be deleted and does not have its name any
+// more: it may have got another, or it is gone, and the deletion with it.
+func (w *work) vanished(i int, absent error) {
+	w.again(i, errText(absent), w.backoff(w.queue[i].Attempts, w.cfg.RetryMax))
+	w.host.Look(Lists)
 }
 
 // spare parks the deletion of a mailbox that has messages that were not here.

@@ -282,7 +282,7 @@ func (w *work) expungeAll(ctx context.Context, id mailbox.ID, sel *upstream.Sele
 				w.spare(id)
 			}
 			w.hold(id)
-			w.host.Look(id)
+			w.host.Compare(id) // counts tell nothing of marks
 			return expunged{wait: true}, w.putBack(ctx, aside)
 		}
 		aside = aside.Union(known)

@@ -112,16 +112,16 @@ type Replayer struct {
 	attempt  int       // failures in a row
 	certain  time.Time // when commands whose connection was lost, or whose process died, are taken to be over
 	held     map[mailbox.ID]*holding
-	smaller  map[mutation.ID]int      // refused in a batch: the largest batch to try it in
-	compared map[mailbox.ID]time.Time // when a comparison was asked for last
-	throttle time.Time                // the upstream asked to be left alone until then
+	smaller  map[mutation.ID]int     // refused in a batch: the largest batch to try it in
+	compared map[mailbox.ID]*holding // when a comparison that is asked for may be asked for again
+	throttle time.Time               // the upstream asked to be left alone until then
 }
 
 // New returns a Replayer that does nothing until Run.
 func New(p Ports, c Config, h Host, f metadata.Fence) *Replayer {
 	return &Replayer{
 		Ports: p, cfg: c.withDefaults(), host: h, fence: f, wake: make(chan struct{}, 1),
-		held: map[mailbox.ID]*holding{}, compared: map[mailbox.ID]time.Time{}, smaller: map[mutation.ID]int{},
+		held: map[mailbox.ID]*holding{}, compared: map[mailbox.ID]*holding{}, smaller: map[mutation.ID]int{},
 	}
 }
 

@@ -94,11 +94,10 @@ func (w *work) resolveBox(ctx context.Context, i int) error {
 			return err
 		}
 		if st[0].Absent() {
-			w.done(i, 0)
-			w.host.Changed(Lists, 0)
-			return nil
+			w.vanished(i, st[0].Err)
+		} else {
+			w.notDone(i)
 		}
-		w.notDone(i)
 	case mutation.Rename:
 		raw, to, refused := w.newName(id, q.To)
 		if refused != nil || raw == "" || raw == to {

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -88,10 +89,17 @@ func (r *Replayer) load(ctx context.Context, d *pass) (*work, error) {
 				Body: q.Content != nil,
 			}
 		}
-		w.schedule = mutation.Plan(items, r.Clock.Now())
 		if err := w.readBoxes(ctx); err != nil {
 			return nil, err
 		}
+		for i := range items {
+			// A mailbox that came back because its deletion is parked may have got another name since, and holds that one.
+			it := &items[i]
+			if m, ok := w.boxes[it.Ref.Mailbox]; ok && it.Kind == mutation.Delete && it.State == mutation.Parked && !m.Deleting {
+				it.Name = m.Name
+			}
+		}
+		w.schedule = mutation.Plan(items, r.Clock.Now())
 		if len(page) < window || w.ready() {
 			return w, nil
 		}
@@ -449,20 +457,39 @@ func (w *work) forget(ctx context.Context) (bool, error) {
 		}
 		w.park(i, "the message is gone upstream, and its body was never fetched")
 	}
-	for _, i := range w.schedule.Unbound {
-		id := w.queue[i].Ref.Mailbox
-		if w.queue[i].Kind.Places() {
-			id = w.queue[i].Source.Mailbox
-		}
-		if at, ok := w.compared[id]; !ok || w.Clock.Now().Sub(at) >= w.cfg.RetryMax {
-			w.compared[id] = w.Clock.Now()
-			w.host.Compare(id)
-		}
-	}
+	w.compare()
 	if len(w.outcomes) == 0 {
 		return false, nil
 	}
 	return true, w.settle(ctx)
+}
+
+// compare asks for comparisons of the mailboxes that have what is yet to be found upstream, again and again: what is bound
+// by one depends on what else is still being found out.
+func (w *work) compare() {
+	unbound := map[mailbox.ID]bool{}
+	for _, i := range w.schedule.Unbound {
+		q := &w.queue[i]
+		if q.Kind.Places() {
+			unbound[q.Source.Mailbox] = true
+		} else {
+			unbound[q.Ref.Mailbox] = true
+		}
+	}
+	maps.DeleteFunc(w.compared, func(id mailbox.ID, _ *holding) bool { return !unbound[id] })
+	for id := range unbound {
+		h := w.compared[id]
+		if h == nil {
+			h = &holding{}
+			w.compared[id] = h
+		}
+		if now := w.Clock.Now(); !now.Before(h.until) {
+			h.until = now.Add(w.backoff(h.times, w.cfg.RetryMax))
+			h.times++
+			w.host.Compare(id)
+		}
+		w.wait(h.until)
+	}
 }
 
 // lostTries is how often a placement that has neither source nor body is looked at again.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"imapped/domain/fault"
@@ -110,6 +111,18 @@ func (c *conflict) state() string {
 	return strings.Join(out, "; ")
 }
 
+// justThen renames A in the moment before the first command that is to delete a mailbox takes effect.
+func (c *conflict) justThen() {
+	once := sync.OnceFunc(func() { c.w.rename("A", "Q") })
+	c.w.change(func() {
+		c.w.before = func(cmd upstream.Command) {
+			if _, ours := cmd.(*upstream.Delete); ours {
+				once()
+			}
+		}
+	})
+}
+
 // made here, by kind of change.
 var made = map[string]func(c *conflict){
 	"flags": func(c *conflict) {
@@ -163,10 +176,23 @@ var happened = map[string]func(c *conflict){
 		c.w.deliver("A", mail(5, 100))
 		c.w.deliver("B", mail(5, 100))
 	},
-	"deleted":        func(c *conflict) { c.w.remove("A") },
-	"target deleted": func(c *conflict) { c.w.remove("B") },
-	"C deleted":      func(c *conflict) { c.w.remove("C") },
-	"renamed":        func(c *conflict) { c.w.rename("A", "Q") },
+	"deleted":           func(c *conflict) { c.w.remove("A") },
+	"target deleted":    func(c *conflict) { c.w.remove("B") },
+	"C deleted":         func(c *conflict) { c.w.remove("C") },
+	"renamed":           func(c *conflict) { c.w.rename("A", "Q") },
+	"renamed just then": func(c *conflict) { c.justThen() },
+	"renamed just then, unheard": func(c *conflict) {
+		c.justThen()
+		c.w.change(func() {
+			c.w.cutAfter = func(cmd upstream.Command) bool {
+				_, ours := cmd.(*upstream.Delete)
+				if ours {
+					c.w.cutAfter = nil
+				}
+				return ours
+			}
+		})
+	},
 	"replaced": func(c *conflict) {
 		c.w.rename("A", "Q")
 		c.w.create("A", '/')

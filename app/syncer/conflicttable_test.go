@@ -30,6 +30,8 @@ var conflicts = []struct{ here, there, want string }{
 	{"delete", "new-mail", `A: x(\Flagged) y() z(); B: b() z(); M:; parked delete`},
 	{"delete", "deleted", `B: b(); M:`},
 	{"delete", "renamed", `B: b(); M:`},
+	{"delete", "renamed just then", `B: b(); M:`},
+	{"delete", "renamed just then, unheard", `B: b(); M:`},
 	{"delete", "reset", `A: x(\Flagged) y(); B: b(); M:; parked delete`},
 	{"delete", "A made again", `A: z(); B: b(); M:; parked delete`},
 	{"append", "new-mail", `A: n() x(\Flagged) y() z(); B: b() z(); M:`},

@@ -133,6 +133,13 @@ func (c *fconn) one(ctx context.Context, cmd upstream.Command) error {
 		w.mu.Unlock()
 		return c.change(ctx, cmd)
 	}
+	if c.selected != nil && c.selected.validity != c.validity { // no selection outlives its UIDs
+		switch cmd.(type) {
+		case *upstream.Fetch, *upstream.Enumerate:
+			w.mu.Unlock()
+			return errCut
+		}
+	}
 	switch cmd := cmd.(type) {
 	case *upstream.List:
 		c.list(cmd)

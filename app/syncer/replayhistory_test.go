@@ -36,6 +36,7 @@ func (h *writers) once(name, what string) {
 	h.odd[b] = what
 	h.w.mu.Unlock()
 	if was != "" && was != what {
+		h.taint(name) // what was expunged here is perhaps still in it
 		for _, b := range h.here() {
 			h.taint(b.Name)
 		}

@@ -323,3 +323,45 @@ func TestReplayGetsAConnection(t *testing.T) {
 	r.until("INBOX is listened to again", idling)
 	r.converge()
 }
+
+// TestReplayParkedDeleteFollowsItsMailbox: a mailbox that came back because it could not be deleted holds the name that it
+// has now, and not the one that it had.
+func TestReplayParkedDeleteFollowsItsMailbox(t *testing.T) {
+	r := full(t, 1)
+	r.w.change(func() { r.w.down = fault.New(fault.Unavailable, "TCP", "connection refused") })
+	e := r.edits()
+	e.delete("Work")
+	r.w.deliver("Work", mail(50, 10))
+	r.w.change(func() { r.w.down = nil })
+	r.m.Changed(r.acc.ID)
+	r.until("the deletion is parked", func() bool { return len(r.parked()) == 1 })
+	r.sync()
+	e.rename("Work", "Kept")
+	e.create("Work")
+	uid := e.append("Work", mail(51, 10))
+	r.converge()
+	r.agree()
+	boxes := r.mirrored()
+	if b := boxes["Work"]; b.Upstream.Name != "Work" || len(r.local(b.ID)) != 1 || uid == 0 {
+		t.Errorf("the new mailbox is %q upstream", b.Upstream.Name)
+	}
+	if b := boxes["Kept"]; b.Upstream.Name != "Kept" || len(r.local(b.ID)) != 1 {
+		t.Errorf("the old mailbox is %q upstream", b.Upstream.Name)
+	}
+}
+
+// TestExpungeBesideUnknownMarks: without UIDPLUS and CONDSTORE a mark that somebody else set, and of which no count tells, is
+// found, and keeps its message.
+func TestExpungeBesideUnknownMarks(t *testing.T) {
+	r := full(t, 3)
+	r.w.change(func() { r.w.server.UIDPlus, r.w.server.CondStore, r.w.server.QResync = false, false, false })
+	r.sync()
+	r.w.setFlags("INBOX", 3, `\Deleted`)
+	r.edits().expunge("INBOX", 1)
+	r.drained()
+	r.settle()
+	r.agree()
+	if left := r.local(r.mirrored()["INBOX"].ID); len(left) != 2 || left[1].flags != `\Deleted` {
+		t.Errorf("there is %v", left)
+	}
+}

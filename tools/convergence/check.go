@@ -44,7 +44,8 @@ func (r *rig) check() error {
 		t.less, t.more = 0, 0
 	}
 	for _, d := range r.m.deleted {
-		crossed := r.m.refusals > 0 || r.m.thereLike > 0 || r.m.startBox[d.box] != nil && r.m.touched[r.m.startBox[d.box]]
+		box := r.m.startBox[d.box] // of one that was made in this phase it is not known which it is upstream
+		crossed := r.m.refusals > 0 || box == nil && r.m.thereLike > 0 || r.m.touched[box]
 		for _, i := range d.insts {
 			switch {
 			case crossed:
@@ -339,7 +340,7 @@ func (r *rig) checkFlags(t *token, i *inst, flags flag.Set) error {
 			}
 			_, a := j.there[name]
 			_, b := j.here[name]
-			if i.origin == fromHere && (a || j.origin == fromThere) || i.origin == fromThere && b || j.origin == fromThere && b {
+			if i.origin == fromHere && (a || b && r.m.parked || j.origin == fromThere) || i.origin == fromThere && b || j.origin == fromThere && b {
 				ours, theirs = true, true
 			}
 		}

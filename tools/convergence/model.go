@@ -79,6 +79,7 @@ type model struct {
 	renamed   map[*upstreamsim.Box]bool
 	refusals  int // by the fault schedule, for good
 	maimed    bool
+	parked    bool // something was: a copy that it held up took the flags that the message had later
 }
 
 // deletion is a mailbox that our side deleted.
@@ -102,7 +103,7 @@ func (m *model) begin() {
 	m.startBox, m.touched = map[mailbox.ID]*upstreamsim.Box{}, map[*upstreamsim.Box]bool{}
 	m.names, m.theirs, m.resets = map[mailbox.ID]string{}, map[*upstreamsim.Box]string{}, map[*upstreamsim.Box]bool{}
 	m.renamed = map[*upstreamsim.Box]bool{}
-	m.deleted, m.hereBoxes, m.thereLike, m.refusals, m.removals, m.maimed = nil, 0, 0, 0, 0, false
+	m.deleted, m.hereBoxes, m.thereLike, m.refusals, m.removals, m.maimed, m.parked = nil, 0, 0, 0, 0, false, false
 }
 
 // message makes a new content.

@@ -282,6 +282,7 @@ func (r *rig) unpark() error {
 		if err != nil || len(parked) == 0 {
 			return err
 		}
+		r.m.parked = true
 		for _, q := range parked {
 			r.trace("parked: %d %s %v %q to %q: %s", q.ID, q.Kind, q.Ref, q.Name, q.To, q.Reason)
 			if !r.mayPark(q) {

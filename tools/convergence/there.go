@@ -120,7 +120,9 @@ func (r *rig) actOnBoxes(op Op, at upstreamsim.State) {
 		return
 	}
 	r.m.thereLike++
-	r.m.touched[at.Box] = true
+	if op.Kind != RenameThere { // renamed, it is the same mailbox
+		r.m.touched[at.Box] = true
+	}
 	clear(r.m.theirs)
 	for _, st := range r.sim.Boxes() {
 		r.m.theirs[st.Box] = st.Name
