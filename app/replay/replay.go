@@ -108,6 +108,7 @@ type Replayer struct {
 	backlog Backlog
 
 	// The rest is Run's.
+	begun    bool
 	line     *line
 	attempt  int       // failures in a row
 	certain  time.Time // when commands whose connection was lost, or whose process died, are taken to be over
@@ -168,6 +169,9 @@ func (r *Replayer) Resume() {
 // Idle says whether nothing is being carried out now.
 func (r *Replayer) Idle() bool { return r.resting.Load() }
 
+// Woken says whether Wake was called and Run has not heard of it yet.
+func (r *Replayer) Woken() bool { return len(r.wake) > 0 }
+
 func (r *Replayer) takeResumed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,14 +180,23 @@ func (r *Replayer) takeResumed() bool {
 	return yes
 }
 
-// Run carries out the queue, now and after every Wake, until ctx is done. It fails only with fault.Conflict, when the
-// fence is not the account's any more.
+// Run carries out the queue, the first time at once, then after every Wake, until ctx is done or nothing is left to do, or to
+// wait for, but a Wake: then it is to be called again. One goroutine at a time does. It fails only with fault.Conflict, when
+// the fence is not the account's any more.
 func (r *Replayer) Run(ctx context.Context) error {
 	defer r.hangUp()
-	r.certain = r.Clock.Now().Add(r.cfg.Grace)
-	var retry time.Time // before it only Resume makes it try again
+	var next, retry time.Time // before retry only Resume makes it try again
+	first := !r.begun
+	if first {
+		r.begun, r.certain = true, r.Clock.Now().Add(r.cfg.Grace)
+	}
 	for {
-		next, err := r.drain(ctx)
+		if !first && !r.rest(ctx, next, retry) {
+			return nil
+		}
+		first = false
+		var err error
+		next, err = r.drain(ctx)
 		now := r.Clock.Now()
 		switch {
 		case ctx.Err() != nil:
@@ -199,14 +212,12 @@ func (r *Replayer) Run(ctx context.Context) error {
 		default:
 			r.attempt, retry = 0, time.Time{}
 		}
-		if err := r.rest(ctx, next, retry); err != nil {
-			return nil
-		}
 	}
 }
 
-// rest waits until something is to be done: it is next, or it was woken and retry has come.
-func (r *Replayer) rest(ctx context.Context, next, retry time.Time) error {
+// rest waits until something is to be done: it is next, or it was woken and retry has come. It says no when ctx is done, and
+// when there is nothing to wait for.
+func (r *Replayer) rest(ctx context.Context, next, retry time.Time) bool {
 	r.resting.Store(true)
 	defer r.resting.Store(false)
 	linger := time.NewTimer(r.cfg.Linger)
@@ -217,14 +228,14 @@ func (r *Replayer) rest(ctx context.Context, next, retry time.Time) error {
 		defer t.Stop()
 		due = t.C
 	}
-	for {
+	for due != nil || r.line != nil || r.Woken() {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		case <-linger.C:
 			r.hangUp()
 		case <-due:
-			return nil
+			return true
 		case <-r.wake:
 			if r.takeResumed() {
 				for _, h := range r.held {
@@ -242,6 +253,7 @@ func (r *Replayer) rest(ctx context.Context, next, retry time.Time) error {
 			due = t.C
 		}
 	}
+	return false
 }
 
 // How soon a failed connection is tried again at most: an upstream that is down answers at once or not at all, and is to

@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"imapped/app/replay"
 	"imapped/domain/account"
@@ -22,13 +23,98 @@ func (m *Manager) Changed(acc account.ID) {
 	r.owner.replay.Wake()
 }
 
-// newReplay returns what carries out the account's queue.
-func newReplay(o *owner) *replay.Replayer {
-	return replay.New(replay.Ports{
+// replaying carries out an account's queue, by a goroutine that lives only while there is something to do, or to wait for.
+type replaying struct {
+	*replay.Replayer
+	o *owner
+
+	mu      sync.Mutex
+	ctx     context.Context // of begin; nil before it, and after end
+	lost    context.CancelFunc
+	running bool
+	wg      sync.WaitGroup
+}
+
+func newReplay(o *owner) *replaying {
+	return &replaying{o: o, Replayer: replay.New(replay.Ports{
 		Queue: o.m.Queue, Edits: o.m.Edits, Mirror: o.m.Mirror, Blobs: o.m.Blobs, Clock: o.m.Clock, Log: o.log,
 	}, replay.Config{
 		Delay: o.m.cfg.Delay, Grace: o.m.cfg.Grace, Linger: o.m.cfg.Linger, RetryMin: o.m.cfg.RetryMin, RetryMax: o.m.cfg.RetryMax,
-	}, replayHost{o}, o.fence)
+	}, replayHost{o}, o.fence)}
+}
+
+// begin looks at the queue, now and whenever it is woken, until ctx is done; end has to be called then. It calls lost when
+// the lease is.
+func (p *replaying) begin(ctx context.Context, lost context.CancelFunc) {
+	p.mu.Lock()
+	p.ctx, p.lost = ctx, lost
+	p.mu.Unlock()
+	p.Wake()
+}
+
+func (p *replaying) end() {
+	p.mu.Lock()
+	p.ctx = nil
+	p.mu.Unlock()
+	p.wg.Wait()
+}
+
+// Wake is Replayer.Wake.
+func (p *replaying) Wake() {
+	p.Replayer.Wake()
+	p.attend()
+}
+
+// Resume is Replayer.Resume.
+func (p *replaying) Resume() {
+	p.Replayer.Resume()
+	p.attend()
+}
+
+// Idle says whether nothing is being carried out now.
+func (p *replaying) Idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.running || p.Replayer.Idle()
+}
+
+// attend sees to it that the goroutine runs.
+func (p *replaying) attend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx == nil || p.running {
+		return
+	}
+	p.running = true
+	ctx, lost := p.ctx, p.lost
+	p.wg.Go(func() {
+		for {
+			p.run(ctx, lost)
+			// Who wakes it from now on finds that it does not run.
+			p.mu.Lock()
+			p.running = ctx.Err() == nil && p.Woken()
+			over := !p.running
+			p.mu.Unlock()
+			if over {
+				return
+			}
+		}
+	})
+}
+
+func (p *replaying) run(ctx context.Context, lost context.CancelFunc) {
+	for ctx.Err() == nil {
+		err := p.Run(ctx)
+		if err == nil {
+			return
+		}
+		if p.o.lostLease(ctx) {
+			lost()
+			return
+		}
+		p.o.log.Warn("replay", "error", err)
+		p.o.pause(ctx, p.o.m.cfg.RetryMax, false)
+	}
 }
 
 // replayHost is what replay gets of the owner.

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"imapped/app/replay"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
@@ -61,7 +60,7 @@ type owner struct {
 	guest  bool // none: it only fetches bodies, for an account that another node owns
 	lease  lease
 	store  *store
-	replay *replay.Replayer
+	replay *replaying
 
 	// These belong to who has the turn of the list of mailboxes: questions about it that were not answered in how many
 	// rounds in a row, up to the last one and with this one.
@@ -105,8 +104,7 @@ func (r *runner) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o := r.owner
-	var wg sync.WaitGroup
-	wg.Go(func() { o.replays(ctx, cancel) })
+	o.replay.begin(ctx, cancel)
 	o.store.begin(ctx)
 	r.demand.begin(ctx)
 	o.work(ctx)
@@ -114,7 +112,7 @@ func (r *runner) run(ctx context.Context) {
 	r.answer(fault.New(fault.Unavailable, "synchronize", "stopped"))
 	r.demand.end()
 	o.store.end()
-	wg.Wait()
+	o.replay.end()
 	if o.lease.lost() {
 		return
 	}
@@ -135,22 +133,6 @@ func (r *runner) run(ctx context.Context) {
 	}
 	if err := r.m.Leases.Release(ctx, o.fence); err != nil {
 		r.log.Warn("release lease", "error", err)
-	}
-}
-
-// replays carries out the account's queue until ctx is done; it calls lost when the lease is.
-func (o *owner) replays(ctx context.Context, lost context.CancelFunc) {
-	for ctx.Err() == nil {
-		err := o.replay.Run(ctx)
-		if err == nil {
-			return
-		}
-		if o.lostLease(ctx) {
-			lost()
-			return
-		}
-		o.log.Warn("replay", "error", err)
-		o.pause(ctx, o.m.cfg.RetryMax, false)
 	}
 }
 
