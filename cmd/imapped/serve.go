@@ -138,6 +138,7 @@ func (s *serving) run(ctx context.Context, listeners []listener) error {
 	start(&wg, "mirror", func() error { return s.manager.Run(work) })
 	start(&wg, "control", func() error { return control.Serve(work, sock, controller{s.in, s.manager}) })
 	start(&wg, "sweep", func() error { return s.sweep(work) })
+	wg.Go(func() { thrift(work) })
 	if p := s.in.peers; p != nil {
 		wg.Go(func() { p.poll(work) })
 	}
