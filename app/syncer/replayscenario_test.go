@@ -365,3 +365,36 @@ func TestExpungeBesideUnknownMarks(t *testing.T) {
 		t.Errorf("there is %v", left)
 	}
 }
+
+// TestSubscribedAndRemade: a mailbox that the upstream lost, and that is made again because something was placed there, is not
+// kept waiting by its subscription, which needs it.
+func TestSubscribedAndRemade(t *testing.T) {
+	r := full(t, 1)
+	r.w.change(func() {
+		r.w.down = fault.New(fault.Unavailable, "TCP", "connection refused")
+		r.w.refuse = func(cmd upstream.Command) error {
+			if s, ok := cmd.(*upstream.Subscribe); ok && !s.Off && r.w.boxes[s.Name] == nil {
+				return noSuchMailbox()
+			}
+			return nil
+		}
+	})
+	e := r.edits()
+	for _, on := range []bool{false, true} {
+		if err := r.db.Subscribe(t.Context(), r.acc.ID, e.id("Work"), on, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	uid := e.append("Work", mail(50, 10))
+	r.w.remove("Work")
+	r.sync()
+	e.copy("Work", "INBOX", true, uid)
+	r.w.change(func() { r.w.down = nil })
+	r.m.Changed(r.acc.ID)
+	r.converge()
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if b := r.w.boxes["Work"]; b == nil || len(b.msgs) != 0 || !r.w.subscribed["Work"] {
+		t.Errorf("it is %v, subscribed: %v", b, r.w.subscribed["Work"])
+	}
+}

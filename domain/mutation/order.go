@@ -50,37 +50,44 @@ type name struct {
 // have moved along, is as it was. It does not hold up other changes of the same mailbox, which go by its identity.
 type changes struct {
 	trail
-	holder mailbox.ID // of the stuck ones, if it is one mailbox
-	more   bool       // it is more than one
+	subscribed trail      // Subscribes and Unsubscribes: Creates and Renames do not wait for them, for they may wait for the mailbox
+	holder     mailbox.ID // of the stuck ones, if it is one mailbox
+	more       bool       // it is more than one
 }
 
 func (c *changes) add(t turn, kind Kind, id mailbox.ID) {
-	if !t.stuck {
+	switch about := kind == Subscribe || kind == Unsubscribe; {
+	case about && t.stuck:
+		return // these hold nothing
+	case about:
+		c.subscribed.add(t)
+		return
+	case !t.stuck:
 		c.trail.add(t)
 		return
-	}
-	if kind == Subscribe || kind == Unsubscribe {
-		return // these hold nothing
 	}
 	c.more = c.more || c.stuck && c.holder != id
 	c.stuck, c.holder = true, id
 }
 
-func (t *turn) behind(c changes, id mailbox.ID) {
+func (t *turn) behind(c changes, kind Kind, id mailbox.ID) {
 	t.follow(c.trail)
+	if kind != Create && kind != Rename {
+		t.follow(c.subscribed)
+	}
 	t.stuck = t.stuck || c.stuck && (c.more || c.holder != id)
 }
 
 // relate puts the turn behind changes of mailboxes with the name, above it and below it.
-func (p *planner) relate(t *turn, path string, id mailbox.ID) {
+func (p *planner) relate(t *turn, kind Kind, path string, id mailbox.ID) {
 	for above := range ancestors(path) {
 		if n := p.names[above]; n != nil {
-			t.behind(n.at, id)
+			t.behind(n.at, kind, id)
 		}
 	}
 	if n := p.names[path]; n != nil {
-		t.behind(n.at, id)
-		t.behind(n.below, id)
+		t.behind(n.at, kind, id)
+		t.behind(n.below, kind, id)
 	}
 }
 

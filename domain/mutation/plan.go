@@ -278,9 +278,9 @@ func (p *planner) mailbox(i int, it *Item) {
 		b = &box{}
 	}
 	var t turn
-	p.relate(&t, it.Name, it.Ref.Mailbox)
+	p.relate(&t, it.Kind, it.Name, it.Ref.Mailbox)
 	if it.Kind == Rename {
-		p.relate(&t, it.To, it.Ref.Mailbox)
+		p.relate(&t, it.Kind, it.To, it.Ref.Mailbox)
 	}
 	t.need(b.created)
 	t.follow(b.changed)

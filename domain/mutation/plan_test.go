@@ -189,6 +189,10 @@ func TestHeldUp(t *testing.T) {
 		{"deleted behind move into it", relocate(201, 150), boxChange(Delete, 1, "A"), false, false},
 		{"another name", boxChange(Rename, 1, "A", "B"), boxChange(Create, 2, "C"), true, true},
 		{"subscribed again", boxChange(Subscribe, 1, "A"), boxChange(Unsubscribe, 1, "A"), false, false},
+		{"made again while it is to be subscribed", boxChange(Subscribe, 1, "A"), boxChange(Create, 1, "A"), true, true},
+		{"made above what is to be subscribed", boxChange(Subscribe, 2, "A/x"), boxChange(Create, 1, "A"), true, true},
+		{"renamed above what is to be subscribed", boxChange(Subscribe, 2, "A/x"), boxChange(Rename, 1, "A", "B"), true, true},
+		{"deleted while it is to be subscribed", boxChange(Subscribe, 1, "A"), boxChange(Delete, 1, "A"), true, false},
 		{"created where subscribing failed", boxChange(Subscribe, 1, "A"), boxChange(Delete, 1, "A"), true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

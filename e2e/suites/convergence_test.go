@@ -52,13 +52,14 @@ func TestConvergenceDovecot(t *testing.T) {
 	play.Dir = t.TempDir()
 	out, err := play.CombinedOutput()
 	t.Logf("%s", out)
-	failed := 0
+	failed, which := 0, ""
 	for line := range strings.Lines(string(out)) {
 		if strings.HasPrefix(line, "seed ") && !strings.Contains(line, ": once more: ") {
 			failed++
+			which += "; " + strings.TrimSpace(line)
 		}
 	}
-	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d: %d of them fail", seed, histories, failed)
+	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d: %d of them fail%s", seed, histories, failed, which)
 	if failed > 1 || err != nil && failed == 0 { // one is told of, as in tools/convergence
 		t.Errorf("%v; each seed that is named can be played alone with IMAPPED_SEED=... IMAPPED_HISTORIES=1", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"imapped/adapters/postgres/pgtest"
@@ -65,8 +66,14 @@ func converge(t *testing.T, store string, or uint64) {
 	var out bytes.Buffer
 	tmpl.many(int(histories), seed, 2, true, "", &out)
 	t.Log(out.String())
-	failed := bytes.Count(out.Bytes(), []byte("\nseed "))
-	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d: %d of them fail", seed, histories, failed)
+	failed, which := 0, ""
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "seed ") {
+			failed++
+			which += "; " + strings.TrimSpace(line)
+		}
+	}
+	t.Logf("figure: IMAPPED_SEED=%d IMAPPED_HISTORIES=%d: %d of them fail%s", seed, histories, failed, which)
 	if failed > tolerated {
 		t.Errorf("%d of %d histories fail; each seed that is named can be played alone with IMAPPED_SEED=... IMAPPED_HISTORIES=1", failed, histories)
 	}
