@@ -113,9 +113,14 @@ func (r *runner) run(ctx context.Context) {
 	r.demand.end()
 	o.store.end()
 	o.replay.end()
-	if o.lease.lost() {
-		return
+	if !o.lease.lost() {
+		o.leave(ctx)
 	}
+}
+
+// leave writes the state to end in, and gives the lease back.
+func (o *owner) leave(ctx context.Context) {
+	r := o.runner
 	// The caller's context is over when the process ends, and the lease is to be given back all the same.
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer done()
@@ -136,11 +141,28 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// work connects and stays in step, again and again, until ctx is done.
+// work connects and stays in step, again and again, until ctx is done. What is on the stack while the account rests, here and
+// in what follows, is kept small: there may be thousands.
 func (o *owner) work(ctx context.Context) {
+	if !o.beginWork(ctx) {
+		return
+	}
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		rounds, err := o.connected(ctx)
+		if rounds > 0 {
+			attempt = 0
+		}
+		if !o.failed(ctx, attempt, err) {
+			return
+		}
+	}
+}
+
+// beginWork waits for the turn of the account's first connection. It says no when ctx is done.
+func (o *owner) beginWork(ctx context.Context) bool {
 	o.calm.Store(true)
 	if o.m.starts.wait(ctx, o.m.Clock.Now()) != nil {
-		return
+		return false
 	}
 	o.dialed.Store(true)
 	if s, err := o.m.Statuses.Status(ctx, o.account.ID); err == nil {
@@ -148,29 +170,25 @@ func (o *owner) work(ctx context.Context) {
 		o.status.LastSync, o.written = s.LastSync, s
 		o.mu.Unlock()
 	}
-	for attempt := 0; ctx.Err() == nil; {
-		rounds, err := o.connected(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if fault.Is(err, fault.Conflict) && o.lostLease(ctx) {
-			return
-		}
-		if rounds > 0 {
-			attempt = 0
-		}
-		o.answer(err)
-		t := diagnose(err)
-		delay := t.retry
-		if delay == 0 {
-			delay = mirror.Backoff(attempt, o.m.cfg.RetryMin, o.m.cfg.RetryMax, rand.Float64())
-		}
-		attempt++
-		o.log.Warn("upstream failed", "state", string(t.state), "error", err, "retry", delay)
-		o.setStatus(ctx, t.state, errorText(err), delay)
-		o.calm.Store(true)
-		o.pause(ctx, delay, true)
+	return true
+}
+
+// failed tells of a failure, and waits until the next attempt. It says no when there is to be none.
+func (o *owner) failed(ctx context.Context, attempt int, err error) bool {
+	if ctx.Err() != nil || fault.Is(err, fault.Conflict) && o.lostLease(ctx) {
+		return false
 	}
+	o.answer(err)
+	t := diagnose(err)
+	delay := t.retry
+	if delay == 0 {
+		delay = mirror.Backoff(attempt, o.m.cfg.RetryMin, o.m.cfg.RetryMax, rand.Float64())
+	}
+	o.log.Warn("upstream failed", "state", string(t.state), "error", err, "retry", delay)
+	o.setStatus(ctx, t.state, errorText(err), delay)
+	o.calm.Store(true)
+	o.pause(ctx, delay, true)
+	return true
 }
 
 // lostLease asks the store whether the account has another owner now.
@@ -194,50 +212,60 @@ func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 	defer wg.Wait()
 	defer cancel()
 	defer func() { _ = l.Close() }() // what there is to say about a connection that ends was said by its commands
-	pushing := false
+	push := sync.OnceFunc(func() { wg.Go(func() { o.pushes(ctx) }) })
 	for {
-		waiting := o.takeWaiting()
-		asked := len(waiting) > 0
-		listed := func() {
-			if !pushing && l.server.Idle && o.m.cfg.Connections > 1 {
-				pushing = true
-				wg.Go(func() { o.pushes(ctx) })
-			}
-			o.reconsider()
-		}
-		err := o.round(ctx, l, asked, listed)
-		doubtful := o.takeDoubt()
-		if err == nil && doubtful && asked { // who asked for it by hand gets both looks at once
-			err = o.round(ctx, l, asked, listed)
-			doubtful = o.takeDoubt()
-		}
+		poll, err := o.inStep(ctx, l, push)
 		if err != nil {
-			o.putBack(waiting)
-			o.setStatus(ctx, diagnose(err).state, errorText(err), 0) // ending the other connections may take its time
 			return rounds, err
 		}
 		rounds++
-		o.replay.Resume()
-		text := o.boxTrouble()
-		var result error
-		if text != "" {
-			result = fault.New(fault.Unavailable, "synchronize", text)
-		}
-		o.synced(ctx, text, asked)
-		for _, w := range waiting {
-			w <- result
-		}
-		poll := o.m.cfg.Poll
-		if l.server.PollBy > 0 && !pushing {
-			poll = l.server.PollBy
-		}
-		if doubtful {
-			poll = min(poll, secondLook)
-		}
 		if err := o.rest(ctx, l, poll); err != nil {
 			return rounds, err
 		}
 	}
+}
+
+// inStep does a round, and tells who waits for it. It calls push where push connections are to be had, and returns how long to
+// wait for the next round.
+func (o *owner) inStep(ctx context.Context, l *link, push func()) (poll time.Duration, err error) {
+	waiting := o.takeWaiting()
+	asked := len(waiting) > 0
+	pushes := l.server.Idle && o.m.cfg.Connections > 1
+	listed := func() {
+		if pushes {
+			push()
+		}
+		o.reconsider()
+	}
+	err = o.round(ctx, l, asked, listed)
+	doubtful := o.takeDoubt()
+	if err == nil && doubtful && asked { // who asked for it by hand gets both looks at once
+		err = o.round(ctx, l, asked, listed)
+		doubtful = o.takeDoubt()
+	}
+	if err != nil {
+		o.putBack(waiting)
+		o.setStatus(ctx, diagnose(err).state, errorText(err), 0) // ending the other connections may take its time
+		return 0, err
+	}
+	o.replay.Resume()
+	text := o.boxTrouble()
+	var result error
+	if text != "" {
+		result = fault.New(fault.Unavailable, "synchronize", text)
+	}
+	o.synced(ctx, text, asked)
+	for _, w := range waiting {
+		w <- result
+	}
+	poll = o.m.cfg.Poll
+	if l.server.PollBy > 0 && !pushes {
+		poll = l.server.PollBy
+	}
+	if doubtful {
+		poll = min(poll, secondLook)
+	}
+	return poll, nil
 }
 
 // secondLook is when something implausible is looked at again.
