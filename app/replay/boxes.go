@@ -120,7 +120,8 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		return nil, w.merge(ctx, id, other)
 	}
 	cmd := &upstream.Create{Name: raw, Use: use}
-	if err := l.Do(ctx, append(l.leave(), cmd)...); err != nil {
+	look := &upstream.Status{Name: raw} // by its UIDVALIDITY it is known again when somebody renames it before the mirror has seen it
+	if err := l.Do(ctx, append(l.leave(), cmd, look)...); err != nil {
 		return nil, err
 	}
 	var refusal *upstream.Refusal
@@ -149,6 +150,9 @@ func (w *work) create(ctx context.Context, id mailbox.ID, name string, use mailb
 		return nil, nil
 	}
 	m.Upstream = metadata.Upstream{Name: raw, Delimiter: codec.Delimiter}
+	if cmd.Err == nil && look.Err == nil {
+		m.Upstream.UIDValidity = look.UIDValidity
+	}
 	if m, err = w.Mirror.SaveMailbox(ctx, w.fence, m); err != nil {
 		return nil, fault.Wrap("save mailbox", err)
 	}

@@ -398,3 +398,25 @@ func TestSubscribedAndRemade(t *testing.T) {
 		t.Errorf("it is %v, subscribed: %v", b, r.w.subscribed["Work"])
 	}
 }
+
+// TestMadeAndRenamedThere: a mailbox that was made here, and that somebody renames upstream before the mirror has looked into it,
+// is known again.
+func TestMadeAndRenamedThere(t *testing.T) {
+	r := full(t, 1)
+	r.refusing(func(cmd upstream.Command) error { // the mirror comes too late
+		if s, ok := cmd.(*upstream.Select); ok && s.Name == "Made" {
+			return no(fault.Unavailable, "INUSE", "not now")
+		}
+		return nil
+	})
+	e := r.edits()
+	e.create("Made")
+	id := e.id("Made")
+	r.drained()
+	r.w.rename("Made", "Renamed")
+	r.converge()
+	r.agree()
+	if boxes := r.mirrored(); boxes["Renamed"].ID != id {
+		t.Errorf("it is not mailbox %d: %v", id, boxes)
+	}
+}
