@@ -44,6 +44,9 @@ type Cache struct {
 
 	hits, misses atomic.Int64
 
+	flying  sync.Mutex // guards flights; before mu and a flight's
+	flights map[blob.Key]*flight
+
 	mu       sync.Mutex // guards what follows; a leaf
 	index    *index
 	arriving int64 // bytes of files that are being written
@@ -66,7 +69,7 @@ func New(c Config) (*Cache, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	k := &Cache{Config: c, index: newIndex()}
+	k := &Cache{Config: c, flights: map[blob.Key]*flight{}, index: newIndex()}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.cleanUp()
 	k.work.Go(k.scan)
@@ -115,52 +118,52 @@ func (c *Cache) locked(fn func()) {
 	fn()
 }
 
-// open returns the blob if its file is here and good; nil otherwise.
-func (c *Cache) open(ctx context.Context, key blob.Key) blob.Blob {
-	f, err := os.Open(c.path(key))
+// open returns the blob if its file, which has the name, is here and good; nil otherwise.
+func (c *Cache) open(ctx context.Context, name, key blob.Key) blob.Blob {
+	f, err := os.Open(c.path(name))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			c.locked(func() { c.index.remove(key) })
+			c.locked(func() { c.index.remove(name) })
 		} else {
 			c.trouble("open a file", err)
 		}
 		return nil
 	}
-	size, err := c.checked.Check(ctx, key, f)
+	size, err := c.checked.CheckAs(ctx, name, key, f)
 	if err != nil {
 		_ = f.Close() // only read
 		if fault.Is(err, fault.Corrupt) {
 			c.Log.WarnContext(ctx, "a file of the blob cache was damaged", "blob", key.String())
-			c.forget(key)
+			c.forget(name)
 		}
 		return nil
 	}
-	c.use(key, size)
+	c.use(name, size)
 	return blobfile.New(f, size)
 }
 
 // use notes that a file was used.
-func (c *Cache) use(key blob.Key, size int64) {
+func (c *Cache) use(name blob.Key, size int64) {
 	now, touch := time.Now(), false
 	var gone []blob.Key
 	c.locked(func() {
-		n := c.index.use(key, size)
+		n := c.index.use(name, size)
 		if touch = now.Sub(n.touched) >= touchEvery; touch {
 			n.touched = now
 		}
 		gone = c.index.shrink(c.MaxBytes - c.arriving)
 	})
 	if touch {
-		_ = os.Chtimes(c.path(key), now, now) // its age is a hint for the next start
+		_ = os.Chtimes(c.path(name), now, now) // its age is a hint for the next start
 	}
 	c.removeFiles(gone)
 }
 
 // forget removes a file.
-func (c *Cache) forget(key blob.Key) {
-	c.checked.Remove(key)
-	c.locked(func() { c.index.remove(key) })
-	c.removeFiles([]blob.Key{key})
+func (c *Cache) forget(name blob.Key) {
+	c.checked.Remove(name)
+	c.locked(func() { c.index.remove(name) })
+	c.removeFiles([]blob.Key{name})
 }
 
 // trouble tells of a disk that does not do what it should.

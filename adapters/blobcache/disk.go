@@ -31,15 +31,15 @@ func pathErr(err error) error {
 
 func (c *Cache) folder(i byte) string { return filepath.Join(c.Dir, fmt.Sprintf("%02x", i)) }
 
-func (c *Cache) path(key blob.Key) string { return filepath.Join(c.folder(key[0]), key.String()) }
+func (c *Cache) path(name blob.Key) string { return filepath.Join(c.folder(name[0]), name.String()) }
 
 func (c *Cache) tmp() string { return filepath.Join(c.Dir, "tmp") }
 
 // removeFiles removes files that the index has forgotten. Those that stay are found by the next listing, or when they
 // are opened.
-func (c *Cache) removeFiles(keys []blob.Key) {
-	for _, key := range keys {
-		if err := os.Remove(c.path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (c *Cache) removeFiles(names []blob.Key) {
+	for _, name := range names {
+		if err := os.Remove(c.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.trouble("remove a file", err)
 		}
 	}
@@ -104,14 +104,14 @@ func (a *arrival) abandon(what string, err error) {
 
 // land gives the file its name. Its bytes are not waited for: after a crash of the machine the check finds what is
 // missing.
-func (a *arrival) land(key blob.Key) {
+func (a *arrival) land(name blob.Key) {
 	c := a.cache
 	var err error
 	for range 2 {
-		if err = os.Rename(a.f.Name(), c.path(key)); err == nil {
+		if err = os.Rename(a.f.Name(), c.path(name)); err == nil {
 			break
 		}
-		if mkErr := os.MkdirAll(c.folder(key[0]), 0o700); mkErr != nil {
+		if mkErr := os.MkdirAll(c.folder(name[0]), 0o700); mkErr != nil {
 			err = mkErr
 			break
 		}
@@ -123,7 +123,7 @@ func (a *arrival) land(key blob.Key) {
 	a.ended = true
 	c.locked(func() {
 		c.arriving -= rounded(a.size)
-		c.index.use(key, a.size).touched = time.Now()
+		c.index.use(name, a.size).touched = time.Now()
 	})
 }
 
@@ -138,7 +138,7 @@ func (c *Cache) cleanUp() {
 // scan takes the files that are there into the index.
 func (c *Cache) scan() {
 	type file struct {
-		key  blob.Key
+		name blob.Key
 		size int64
 		used time.Time
 	}
@@ -153,8 +153,8 @@ func (c *Cache) scan() {
 				return
 			}
 			var f file
-			if n, err := hex.Decode(f.key[:min(len(f.key), hex.DecodedLen(len(e.Name())))], []byte(e.Name())); err != nil ||
-				n != len(f.key) || len(e.Name()) != hex.EncodedLen(n) {
+			if n, err := hex.Decode(f.name[:min(len(f.name), hex.DecodedLen(len(e.Name())))], []byte(e.Name())); err != nil ||
+				n != len(f.name) || len(e.Name()) != hex.EncodedLen(n) {
 				continue // not ours
 			}
 			info, err := e.Info()
@@ -165,11 +165,11 @@ func (c *Cache) scan() {
 			all = append(all, f)
 		}
 	}
-	slices.SortFunc(all, func(a, b file) int { return cmp.Or(b.used.Compare(a.used), slices.Compare(a.key[:], b.key[:])) })
+	slices.SortFunc(all, func(a, b file) int { return cmp.Or(b.used.Compare(a.used), slices.Compare(a.name[:], b.name[:])) })
 	var gone []blob.Key
 	c.locked(func() {
 		for _, f := range all {
-			c.index.addOld(f.key, f.size, f.used)
+			c.index.addOld(f.name, f.size, f.used)
 		}
 		gone = c.index.shrink(c.MaxBytes - c.arriving)
 	})
@@ -177,9 +177,9 @@ func (c *Cache) scan() {
 }
 
 // add writes the file of a blob that was stored, if there is none. Its bytes are checked when it is opened.
-func (c *Cache) add(key blob.Key, src io.ReaderAt, size int64) {
+func (c *Cache) add(name blob.Key, src io.ReaderAt, size int64) {
 	known := false
-	c.locked(func() { known = c.index.has(key) })
+	c.locked(func() { known = c.index.has(name) })
 	if known {
 		return
 	}
@@ -192,5 +192,5 @@ func (c *Cache) add(key blob.Key, src io.ReaderAt, size int64) {
 		a.abandon("write a file", err)
 		return
 	}
-	a.land(key)
+	a.land(name)
 }

@@ -19,6 +19,7 @@ const piece = 256 << 10
 type flight struct {
 	store *Store
 	key   blob.Key
+	name  blob.Key // of its file
 
 	// opened is closed when the readers may begin: the size is known, or err is set. A blob that is not streamed has
 	// arrived by then.
@@ -42,20 +43,21 @@ type flight struct {
 // fetch joins the blob's download, or begins it.
 func (s *Store) fetch(ctx context.Context, key blob.Key) (blob.Blob, error) {
 	const op = "open a blob"
+	c, name := s.cache, s.name(key)
 	for {
-		s.mu.Lock()
-		f, joined := s.flights[key]
+		c.flying.Lock()
+		f, joined := c.flights[name]
 		if !joined {
-			f = &flight{store: s, key: key, opened: make(chan struct{}), users: 1}
+			f = &flight{store: s, key: key, name: name, opened: make(chan struct{}), users: 1}
 			f.more.L = &f.mu
-			if !s.cache.start(f.run) {
-				s.mu.Unlock()
+			if !c.start(f.run) {
+				c.flying.Unlock()
 				return s.behind.Open(ctx, key)
 			}
-			s.flights[key] = f
+			c.flights[name] = f
 		}
 		f.join()
-		s.mu.Unlock()
+		c.flying.Unlock()
 		select {
 		case <-f.opened:
 		case <-ctx.Done():
@@ -79,7 +81,7 @@ func (f *flight) blob(ctx context.Context) (blob.Blob, error) {
 		return &stream{f: f}, nil
 	}
 	if err == nil {
-		if b := f.store.cache.open(ctx, f.key); b != nil {
+		if b := f.store.cache.open(ctx, f.name, f.key); b != nil {
 			f.leave()
 			return b, nil
 		}
@@ -116,14 +118,15 @@ func (f *flight) open() { f.once.Do(func() { close(f.opened) }) }
 
 // run downloads the blob.
 func (f *flight) run() {
-	src, err := f.store.behind.Open(f.store.cache.ctx, f.key)
+	c := f.store.cache
+	src, err := f.store.behind.Open(c.ctx, f.key)
 	if err == nil {
 		f.change(func() { f.src, f.size = src, src.Size() })
 		err = f.download()
 	}
-	f.store.mu.Lock()
-	delete(f.store.flights, f.key)
-	f.store.mu.Unlock()
+	c.flying.Lock()
+	delete(c.flights, f.name)
+	c.flying.Unlock()
 	f.change(func() { f.done, f.err = true, err })
 	f.open()
 	f.leave()
@@ -179,8 +182,8 @@ func (f *flight) download() error {
 		a.abandon("", nil)
 		return fault.Newf(fault.Corrupt, op, "blob %v does not match its key", f.key)
 	}
-	c.checked.Add(f.key, f.size)
-	a.land(f.key)
+	c.checked.Add(f.name, f.size)
+	a.land(f.name)
 	var src blob.Blob
 	f.change(func() { f.have, f.done, src, f.src = f.size, true, f.src, nil })
 	_ = src.Close() // only read

@@ -8,13 +8,14 @@ import (
 
 // node is a file of the cache, in a ring ordered by use.
 type node struct {
-	key          blob.Key
+	name         blob.Key
 	size         int64 // rounded up to blocks
 	touched      time.Time
 	newer, older *node
 }
 
-// index knows the files and in which order they were used. It is not safe for use by several goroutines.
+// index knows the files, by their names (Store.name), and in which order they were used. It is not safe for use by several
+// goroutines.
 type index struct {
 	nodes map[blob.Key]*node
 	root  node // root.older is the file used last, root.newer the one to leave first
@@ -32,14 +33,14 @@ func newIndex() *index {
 	return x
 }
 
-func (x *index) has(key blob.Key) bool { return x.nodes[key] != nil }
+func (x *index) has(name blob.Key) bool { return x.nodes[name] != nil }
 
 // use notes that a file is there and was used now.
-func (x *index) use(key blob.Key, size int64) *node {
-	n := x.nodes[key]
+func (x *index) use(name blob.Key, size int64) *node {
+	n := x.nodes[name]
 	if n == nil {
-		n = &node{key: key}
-		x.nodes[key] = n
+		n = &node{name: name}
+		x.nodes[name] = n
 	} else {
 		n.unlink()
 		x.total -= n.size
@@ -51,12 +52,12 @@ func (x *index) use(key blob.Key, size int64) *node {
 }
 
 // addOld notes a file that was used before all others; one that is known stays where it is.
-func (x *index) addOld(key blob.Key, size int64, touched time.Time) {
-	if x.has(key) {
+func (x *index) addOld(name blob.Key, size int64, touched time.Time) {
+	if x.has(name) {
 		return
 	}
-	n := &node{key: key, size: rounded(size), touched: touched}
-	x.nodes[key] = n
+	n := &node{name: name, size: rounded(size), touched: touched}
+	x.nodes[name] = n
 	x.total += n.size
 	n.link(x.root.newer, &x.root)
 }
@@ -69,19 +70,19 @@ func (n *node) link(newer, older *node) {
 
 func (n *node) unlink() { n.newer.older, n.older.newer = n.older, n.newer }
 
-func (x *index) remove(key blob.Key) {
-	if n := x.nodes[key]; n != nil {
+func (x *index) remove(name blob.Key) {
+	if n := x.nodes[name]; n != nil {
 		n.unlink()
 		x.total -= n.size
-		delete(x.nodes, key)
+		delete(x.nodes, name)
 	}
 }
 
 // shrink forgets files until the rest takes at most limit bytes, and returns the forgotten.
 func (x *index) shrink(limit int64) (gone []blob.Key) {
 	for x.total > limit && x.root.newer != &x.root {
-		gone = append(gone, x.root.newer.key)
-		x.remove(x.root.newer.key)
+		gone = append(gone, x.root.newer.name)
+		x.remove(x.root.newer.name)
 	}
 	return gone
 }

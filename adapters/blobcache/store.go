@@ -3,10 +3,12 @@ package blobcache
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"iter"
-	"sync"
 	"time"
 
+	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/ports/blob"
 )
@@ -22,19 +24,28 @@ type Behind interface {
 	blob.Sweeper
 }
 
-// Store is another store, seen through a cache. Several may share a Cache, as those of users whose blobs are sealed under
-// keys of their own do: its files are in the clear, and equal blobs share one.
+// Store is another store, seen through a cache.
 type Store struct {
 	cache  *Cache
 	behind Behind
-
-	mu      sync.Mutex // before the cache's and a flight's
-	flights map[blob.Key]*flight
+	user   account.UserID // whose blobs these are; 0: those of all
 }
 
-// Over returns the store behind, seen through the cache.
-func (c *Cache) Over(behind Behind) *Store {
-	return &Store{cache: c, behind: behind, flights: map[blob.Key]*flight{}}
+// Over returns the store behind, which holds the blobs of all users, seen through the cache.
+func (c *Cache) Over(behind Behind) *Store { return c.OverUser(behind, 0) }
+
+// OverUser returns the store behind, which holds the blobs of one user, seen through the cache. All that is returned for a
+// user is over the same blobs.
+func (c *Cache) OverUser(behind Behind, user account.UserID) *Store {
+	return &Store{cache: c, behind: behind, user: user}
+}
+
+// name returns what a blob's file is called: by its key, or, where it is one user's, as no file of anybody else is.
+func (s *Store) name(key blob.Key) blob.Key {
+	if s.user == 0 {
+		return key
+	}
+	return sha256.Sum256(append(fmt.Appendf(nil, "users/%d/", s.user), key[:]...))
 }
 
 // Put implements blob.Store.
@@ -44,7 +55,7 @@ func (s *Store) Put(ctx context.Context, blobs ...[]byte) ([]blob.Key, error) {
 		return nil, err
 	}
 	for i, b := range blobs {
-		s.cache.add(keys[i], bytes.NewReader(b), int64(len(b)))
+		s.cache.add(s.name(keys[i]), bytes.NewReader(b), int64(len(b)))
 	}
 	return keys, nil
 }
@@ -54,7 +65,7 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Blob, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fault.As(fault.Canceled, "open a blob", err)
 	}
-	if b := s.cache.open(ctx, key); b != nil {
+	if b := s.cache.open(ctx, s.name(key), key); b != nil {
 		s.cache.looked(&s.cache.hits, "hit")
 		return b, nil
 	}
@@ -68,7 +79,7 @@ func (s *Store) Create(ctx context.Context) (blob.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &writer{Writer: w, cache: s.cache}, nil
+	return &writer{Writer: w, store: s}, nil
 }
 
 // Keys implements blob.Sweeper.
@@ -78,7 +89,7 @@ func (s *Store) Keys(ctx context.Context) iter.Seq2[blob.Stored, error] { return
 func (s *Store) Delete(ctx context.Context, before time.Time, keys ...blob.Key) error {
 	err := s.behind.Delete(ctx, before, keys...)
 	for _, key := range keys {
-		s.cache.forget(key)
+		s.cache.forget(s.name(key))
 	}
 	return err
 }
@@ -86,7 +97,7 @@ func (s *Store) Delete(ctx context.Context, before time.Time, keys ...blob.Key) 
 // writer is a blob that is written to the store behind, and copied into the cache when it is there.
 type writer struct {
 	blob.Writer
-	cache *Cache
+	store *Store
 	size  int64
 }
 
@@ -101,7 +112,7 @@ func (w *writer) Write(p []byte) (int, error) {
 func (w *writer) Commit(ctx context.Context) (blob.Key, error) {
 	key, err := w.Writer.Commit(ctx)
 	if err == nil {
-		w.cache.add(key, w.Writer, w.size)
+		w.store.cache.add(w.store.name(key), w.Writer, w.size)
 	}
 	return key, err
 }

@@ -63,12 +63,18 @@ func place(key blob.Key) (int, uint64) {
 // Check returns the blob's size; fault.Corrupt when it is not what it was, or its bytes do not match its key. Other
 // errors are those of the file, or of ctx.
 func (c *Checked) Check(ctx context.Context, key blob.Key, f *os.File) (int64, error) {
+	return c.CheckAs(ctx, key, key, f)
+}
+
+// CheckAs is Check for a file that is remembered, by Add and Remove too, under another name than its key: there may be
+// several of one key.
+func (c *Checked) CheckAs(ctx context.Context, name, key blob.Key, f *os.File) (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
 	}
 	size := info.Size()
-	if known, ok := c.size(key); ok {
+	if known, ok := c.size(name); ok {
 		if known != size {
 			return 0, fault.Newf(fault.Corrupt, "", "blob %v has %d bytes, it had %d", key, size, known)
 		}
@@ -93,7 +99,7 @@ func (c *Checked) Check(ctx context.Context, key blob.Key, f *os.File) (int64, e
 	if blob.Key(h.Sum(nil)) != key {
 		return 0, fault.Newf(fault.Corrupt, "", "blob %v does not match its key", key)
 	}
-	c.Add(key, size)
+	c.Add(name, size)
 	return size, nil
 }
 

@@ -4,8 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"imapped/domain/account"
+	"imapped/domain/fault"
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
+	"imapped/ports/blob"
 	"imapped/ports/metadata"
 )
 
@@ -26,6 +29,10 @@ func TestReadsLittle(t *testing.T) {
 		must(t, s.StoreContents(ctx, s.fence, contents(s.box, first, 500)))
 	}
 	to, err := s.CreateMailbox(ctx, acc, "To", 0, now)
+	must(t, err)
+	u, err := s.CreateUser(ctx, account.User{Name: "another"})
+	must(t, err)
+	other, err := s.CreateAccount(ctx, account.Account{User: u.ID, Email: "another@example.org"})
 	must(t, err)
 	label := toggle(s.box, mailbox.Set{{First: 1, Last: n}}, true)
 	label.Flags = flag.Make(0, "$All")
@@ -87,6 +94,16 @@ func TestReadsLittle(t *testing.T) {
 		},
 		"identities": func() error {
 			return s.Identities(ctx, acc, s.box, mailbox.SetOf(uid+5, uid+45), func(metadata.Identity) error { return nil })
+		},
+		"references of another user": func() error {
+			var err error
+			for range 5 { // it is not run again by itself on the connections that read has ended
+				err = s.References(ctx, other.User, func(blob.Key) error { return nil })
+				if !fault.Is(err, fault.Unavailable) {
+					break
+				}
+			}
+			return err
 		},
 		"bodies": func() error {
 			if err := s.DropContent(ctx, s.fence, s.box, uid+6); err != nil {

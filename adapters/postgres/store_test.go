@@ -6,7 +6,10 @@ import (
 
 	"imapped/adapters/postgres"
 	"imapped/adapters/postgres/pgtest"
+	"imapped/domain/account"
 	"imapped/ports/metadata/metadatatest"
+	"imapped/ports/secrets"
+	"imapped/ports/secrets/secretstest"
 )
 
 // server is the one that this package's tests share.
@@ -39,6 +42,22 @@ func must(tb testing.TB, err error) {
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// TestDataKeys runs the suites of data keys.
+func TestDataKeys(t *testing.T) {
+	start := func(t *testing.T) (secretstest.SealedDataKeys, [2]account.UserID, account.UserID) {
+		s := open(t, database(t))
+		var users [2]account.UserID
+		for i, name := range []string{"ann", "bob"} {
+			u, err := s.CreateUser(t.Context(), account.User{Name: name})
+			must(t, err)
+			users[i] = u.ID
+		}
+		return s, users, 999
+	}
+	secretstest.RunDataKeys(t, func(t *testing.T) (secrets.DataKeys, [2]account.UserID, account.UserID) { return start(t) })
+	secretstest.RunSealedDataKeys(t, start)
 }
 
 // TestContract runs the port's suite.

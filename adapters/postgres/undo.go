@@ -96,15 +96,23 @@ func (s *Store) PurgeRetained(ctx context.Context, before time.Time) (n int, err
 
 // References implements metadata.References. It is read at one moment, so that what moves to the undo list or back is
 // not missed: a connection is held while fn runs, which must neither wait for a network nor call the store.
-func (s *Store) References(ctx context.Context, fn func(blob.Key) error) error {
+func (s *Store) References(ctx context.Context, user account.UserID, fn func(blob.Key) error) error {
+	text, args := `SELECT blob FROM contents UNION ALL SELECT blob FROM retained`, []any(nil)
+	if user != 0 {
+		text = `SELECT c.blob FROM accounts a JOIN contents c ON c.account_id = a.id WHERE a.user_id = $1
+			UNION ALL SELECT r.blob FROM accounts a JOIN retained r ON r.account_id = a.id WHERE a.user_id = $1`
+		args = []any{int64(user)}
+	}
 	return s.stream(ctx, "list the blobs that are needed", func(t *tx) error {
 		var key blob.Key
-		// Here a scan of the whole table is what is wanted, and however long it takes.
-		t.later(`SET LOCAL enable_seqscan = on`)
+		if user == 0 { // here a scan of the whole table is what is wanted
+			t.later(`SET LOCAL enable_seqscan = on`)
+		}
+		// However long it takes.
 		t.later(`SET LOCAL statement_timeout = 0`)
 		return t.each(ctx, func(r *row) error {
 			copy(key[:], r.raw())
 			return fn(key)
-		}, `SELECT blob FROM contents UNION ALL SELECT blob FROM retained`)
+		}, text, args...)
 	})
 }

@@ -21,7 +21,7 @@ type Users struct {
 	keys   secrets.DataKeys
 	sealer secrets.Sealer
 
-	mu     sync.Mutex // not held while keys are read
+	mu     sync.Mutex // guards stores; not held while keys are read
 	stores map[account.UserID]*Store
 }
 

@@ -121,13 +121,22 @@ func (s *Store) PurgeRetained(ctx context.Context, before time.Time) (n int, err
 
 // References implements metadata.References. It is read at one moment, so that what moves to the undo list or back is
 // not missed: a read connection is held while fn runs, which must neither wait for a network nor call the store.
-func (s *Store) References(ctx context.Context, fn func(blob.Key) error) error {
+func (s *Store) References(ctx context.Context, user account.UserID, fn func(blob.Key) error) error {
+	texts, args := [2]string{`SELECT blob FROM contents`, `SELECT blob FROM retained`}, []any(nil)
+	if user != 0 {
+		texts = [2]string{
+			`SELECT c.blob FROM accounts a CROSS JOIN mailboxes b ON b.account_id = a.id
+				CROSS JOIN contents c ON c.id BETWEEN b.id << 32 AND b.id << 32 | 4294967295 WHERE a.user_id = ?`,
+			`SELECT r.blob FROM accounts a JOIN retained r ON r.account_id = a.id WHERE a.user_id = ?`,
+		}
+		args = []any{int64(user)}
+	}
 	return s.snapshot(ctx, "list the blobs that are needed", func(c *conn) error {
 		var raw sql.RawBytes
 		var key blob.Key
 		dest := []any{&raw}
-		for _, text := range [...]string{`SELECT blob FROM contents`, `SELECT blob FROM retained`} {
-			if err := c.each(ctx, text, nil, func(scan func(...any) error) error {
+		for _, text := range texts {
+			if err := c.each(ctx, text, args, func(scan func(...any) error) error {
 				if err := scan(dest...); err != nil {
 					return err
 				}

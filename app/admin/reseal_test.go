@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,7 @@ type people struct {
 	accountPort
 	all      []account.User
 	accounts []account.Account
+	dataKeys map[account.UserID]account.Secret
 	meddle   func() // what somebody else does before each secret is stored
 }
 
@@ -78,6 +80,18 @@ func (p *people) Reseal(_ context.Context, id account.ID, from, to account.Secre
 		}
 	}
 	return fault.New(fault.NotFound, "reseal", "none")
+}
+
+func (p *people) AllDataKeys(context.Context) (map[account.UserID]account.Secret, error) {
+	return maps.Clone(p.dataKeys), nil
+}
+
+func (p *people) ResealDataKey(_ context.Context, user account.UserID, from, to account.Secret) error {
+	if key, ok := p.dataKeys[user]; !ok || key.KeyID != from.KeyID || string(key.Sealed) != string(from.Sealed) {
+		return fault.New(fault.Conflict, "reseal", "another data key")
+	}
+	p.dataKeys[user] = to
+	return nil
 }
 
 // Now implements clock.Clock.
@@ -129,6 +143,28 @@ func TestReseal(t *testing.T) {
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: the secrets are %q, want %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestResealDataKeys: users' data keys are sealed anew beside the passwords of accounts, and one that does not open is named.
+func TestResealDataKeys(t *testing.T) {
+	p := &people{
+		accounts: []account.Account{sealedAs(1, "o", "oone")},
+		dataKeys: map[account.UserID]account.Secret{1: {KeyID: "o", Sealed: []byte("oann")}, 2: {KeyID: "n", Sealed: []byte("nbob")}},
+	}
+	s := admin.New(admin.Config{Accounts: p, Sealer: letters("no")})
+	for _, changed := range []int{1, 0} {
+		done, err := s.Reseal(t.Context(), p, letters("n"))
+		if want := (admin.Resealed{Accounts: 1, DataKeys: 2, Changed: changed, Renewed: changed}); err != nil || done != want {
+			t.Errorf("%+v, %v, want %+v", done, err, want)
+		}
+	}
+	if ann, bob := p.dataKeys[1].Sealed, p.dataKeys[2].Sealed; string(ann) != "nann" || string(bob) != "nbob" {
+		t.Errorf("the data keys are %q and %q", ann, bob)
+	}
+	p.dataKeys[1] = account.Secret{KeyID: "x", Sealed: []byte("xann")}
+	if _, err := s.Reseal(t.Context(), p, letters("n")); err == nil || !strings.Contains(err.Error(), "the data key of user 1") {
+		t.Errorf("a data key under a key that is lost: %v", err)
 	}
 }
 

@@ -51,10 +51,13 @@ func (m *mover) copyBlobs(ctx context.Context) error {
 			}
 		}
 		if err := m.Bodies.Bodies(ctx, func(b transfer.Body) error {
-			if next = append(next, b); len(next) < group {
-				return nil
+			if len(next) == group || len(next) > 0 && m.users[next[0].Account] != m.users[b.Account] {
+				if err := give(); err != nil {
+					return err
+				}
 			}
-			return give()
+			next = append(next, b)
+			return nil
 		}); err != nil {
 			return err
 		}
@@ -96,16 +99,16 @@ func (m *mover) sortLost() {
 	})
 }
 
-// copyGroup copies the blobs of a few messages.
+// copyGroup copies the blobs of a few messages of one user.
 func (m *mover) copyGroup(ctx context.Context, bodies []transfer.Body) error {
 	names := map[blob.Key][]transfer.Body{}
-	p := pile{to: m.To}
+	p := pile{to: blob.Of(m.To, m.users[bodies[0].Account])}
 	present := int64(0)
 	for _, b := range bodies {
 		if names[b.Blob] = append(names[b.Blob], b); len(names[b.Blob]) > 1 {
 			continue
 		}
-		there, err := has(ctx, m.To, b.Blob)
+		there, err := has(ctx, p.to, b.Blob)
 		if err != nil {
 			return err
 		}

@@ -116,7 +116,7 @@ func (in *installation) change(t *testing.T, fn func(*sqlite.Store)) {
 func (in *installation) run(t *testing.T, url string, to blob.Store, change func(*move.Config)) (move.Report, error) {
 	t.Helper()
 	return run(t.Context(), t, in.path, url, func(c *move.Config) {
-		c.From, c.To = in.blobs, to
+		c.From, c.To = in.blobs, blob.Shared{Store: to}
 		if change != nil {
 			change(c)
 		}
@@ -169,7 +169,7 @@ func TestCut(t *testing.T) {
 		for n := 1; ; n++ {
 			c := &cut{left: left, after: after, Store: to}
 			report, err := in.run(t, url, to, func(m *move.Config) {
-				c.Sink, m.Sink, m.To, m.Rows, m.Workers = m.Sink, c, c, 30, 1
+				c.Sink, m.Sink, m.To, m.Rows, m.Workers = m.Sink, c, blob.Shared{Store: c}, 30, 1
 			})
 			if err == nil {
 				if report.Already != after {

@@ -197,7 +197,7 @@ func look(t *testing.T, s metadatatest.Store) seenBy {
 	accounts, err := s.Accounts(ctx, 0)
 	note("accounts", accounts, err)
 	var keys = map[blob.Key]int{}
-	note("references", keys, s.References(ctx, func(k blob.Key) error { keys[k]++; return nil }))
+	note("references", keys, s.References(ctx, 0, func(k blob.Key) error { keys[k]++; return nil }))
 	for _, a := range accounts {
 		of := func(name string, args ...any) string {
 			return fmt.Sprint(append([]any{name, " of ", a.ID, " "}, args...)...)
@@ -262,7 +262,7 @@ func same(t *testing.T, got, want seenBy) {
 // readable returns how many blobs of those that a store of metadata names can be read.
 func readable(t *testing.T, s metadatatest.Store, from blob.Store) (n int) {
 	t.Helper()
-	must(t, s.References(t.Context(), func(k blob.Key) error {
+	must(t, s.References(t.Context(), 0, func(k blob.Key) error {
 		b, err := from.Open(context.WithoutCancel(t.Context()), k)
 		if err != nil {
 			return nil

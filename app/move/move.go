@@ -7,8 +7,9 @@
 //     sides are compared; users, accounts and mailboxes, which show the rest, come last, in one transaction.
 //  2. It can be ended at any moment and begun again: it goes on after the last batch, and with the blobs that are missing. When the
 //     source has changed meanwhile, it begins anew.
-//  3. A blob is stored under its key only if its bytes have that hash. One that is missing or damaged in the source stops
-//     nothing: its message loses its body, which is fetched again, unless the upstream does not have it.
+//  3. A blob goes into the store of each user who has a message with it, under its key, and only if its bytes have that
+//     hash. One that is missing or damaged in the source stops nothing: its message loses its body, which is fetched again,
+//     unless the upstream does not have it.
 //  4. Memory is bounded by the batches under way, and by the number of accounts and of blobs that are lost.
 package move
 
@@ -29,7 +30,8 @@ type Config struct {
 	Source   transfer.Source
 	Bodies   transfer.Bodies
 	Sink     transfer.Sink
-	From, To blob.Store
+	From     blob.Store
+	To       blob.Stores       // its users are those of the source
 	Accounts []account.Account // of the source
 	Sealer   secrets.Sealer    // of the target
 	Clock    clock.Clock
@@ -92,7 +94,10 @@ func (l Lost) Fetched() bool { return l.Upstream && l.Mailbox != 0 }
 // equal, and the next one begins anew.
 func Run(ctx context.Context, c Config) (Report, error) {
 	const op = "move the installation"
-	m := &mover{Config: c}
+	m := &mover{Config: c, users: map[account.ID]account.UserID{}}
+	for _, a := range c.Accounts {
+		m.users[a.ID] = a.User
+	}
 	for _, limit := range []struct {
 		n         *int
 		byDefault int
@@ -110,13 +115,14 @@ type mover struct {
 	Config
 	report Report
 	id     string // of the transfer
+	users  map[account.ID]account.UserID
 
 	mu   sync.Mutex // guards what follows, and the calls of Progress
 	done Progress
 }
 
 func (m *mover) run(ctx context.Context) error {
-	if err := m.trySecrets(); err != nil {
+	if err := TrySecrets(m.Sealer, m.Accounts); err != nil {
 		return err
 	}
 	origin, err := m.Source.Origin(ctx)
@@ -148,13 +154,13 @@ func (m *mover) leave() error {
 	return m.Leave(m.id)
 }
 
-// trySecrets makes sure that the passwords of the upstreams can be opened in the target.
-func (m *mover) trySecrets() error {
-	for _, a := range m.Accounts {
+// TrySecrets makes sure that the passwords of the accounts' upstreams can be opened by the sealer of the target.
+func TrySecrets(sealer secrets.Sealer, accounts []account.Account) error {
+	for _, a := range accounts {
 		if len(a.Secret.Sealed) == 0 {
 			continue
 		}
-		if _, err := m.Sealer.Open(a.Secret, a.SecretContext()); err != nil {
+		if _, err := sealer.Open(a.Secret, a.SecretContext()); err != nil {
 			return fault.New(fault.KindOf(err), "open the password of "+a.Email, err.Error())
 		}
 	}

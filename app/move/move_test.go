@@ -83,7 +83,7 @@ func run(ctx context.Context, t testing.TB, path, url string, change func(*move.
 	must(t, err)
 	defer func() { must(t, i.Close()) }()
 	c := move.Config{
-		Source: e, Bodies: e, Sink: i, From: everything{}, To: everything{}, Accounts: accounts, Sealer: open{}, Clock: clock.System{},
+		Source: e, Bodies: e, Sink: i, From: everything{}, To: blob.Shared{Store: everything{}}, Accounts: accounts, Sealer: open{}, Clock: clock.System{},
 		Rows: 7, Workers: 3,
 	}
 	if change != nil {

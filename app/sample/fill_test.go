@@ -62,7 +62,7 @@ func TestClientsChangeTheSample(t *testing.T) {
 	inbox, err := sample.Fill(ctx, box)
 	check(err)
 	svc := session.New(session.Config{
-		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Edits: db, Folders: db, Blobs: blobs{}, Bus: bus, Clock: clock.System{},
+		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Edits: db, Folders: db, Blobs: blob.Shared{Store: blobs{}}, Bus: bus, Clock: clock.System{},
 		Changed: func(account.ID) { t.Error("there is no upstream to be told") },
 	})
 	s, err := svc.Login(ctx, session.Credentials{})

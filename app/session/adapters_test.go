@@ -132,7 +132,7 @@ func TestOverRealStore(t *testing.T) {
 	}
 
 	svc := session.New(session.Config{
-		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Blobs: bodies, Bus: bus, Clock: clock.System{},
+		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Blobs: blob.Shared{Store: bodies}, Bus: bus, Clock: clock.System{},
 	})
 	login, err := svc.Login(ctx, session.Credentials{User: "ann"})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"imapped/domain/mailbox"
 	"imapped/domain/message"
 	"imapped/domain/mutation"
+	"imapped/ports/blob"
 	"imapped/ports/events"
 	"imapped/ports/metadata"
 )
@@ -32,6 +33,7 @@ const (
 // appending is an Append.
 type appending struct {
 	svc    *Service
+	blobs  blob.Store
 	to     place
 	gather gather
 	parser message.Parser
@@ -69,7 +71,7 @@ func (l *login) Append(ctx context.Context, name string) (Append, error) {
 	if p.placeholder() {
 		return nil, fault.New(fault.Invalid, op, onlyHolds)
 	}
-	return &appending{svc: l.svc, to: p}, nil
+	return &appending{svc: l.svc, blobs: l.blobs, to: p}, nil
 }
 
 // Add implements Append.
@@ -134,7 +136,7 @@ func (a *appending) addSmall(body *exactly, n *metadata.NewMessage) ([]byte, err
 
 // addLarge writes the message to the blob store as it comes and returns its beginning.
 func (a *appending) addLarge(ctx context.Context, body *exactly, n *metadata.NewMessage) (_ []byte, err error) {
-	w, err := a.svc.c.Blobs.Create(ctx)
+	w, err := a.blobs.Create(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +170,7 @@ func (a *appending) store(ctx context.Context) error {
 		return nil
 	}
 	a.storing()
-	keys, err := a.svc.c.Blobs.Put(ctx, a.held...)
+	keys, err := a.blobs.Put(ctx, a.held...)
 	if err != nil {
 		return err
 	}

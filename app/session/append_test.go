@@ -262,7 +262,7 @@ func (c *moved) Now() time.Time { return time.Now().Add(c.by) }
 func TestAppendTakesTooLong(t *testing.T) {
 	r, c := newRig(t, "local"), &moved{}
 	svc := session.New(session.Config{
-		Auth: anybody{}, Accounts: r.db, Mailboxes: r.db, Messages: r.db, Edits: r.db, Folders: r.db, Blobs: r.blobs, Bus: r.bus, Clock: c,
+		Auth: anybody{}, Accounts: r.db, Mailboxes: r.db, Messages: r.db, Edits: r.db, Folders: r.db, Blobs: blob.Shared{Store: r.blobs}, Bus: r.bus, Clock: c,
 	})
 	s, err := svc.Login(t.Context(), session.Credentials{User: "ann"})
 	r.check(err)
@@ -338,7 +338,7 @@ func TestAppendMemory(t *testing.T) {
 	r := newRig(t, "local")
 	svc := session.New(session.Config{
 		Auth: anybody{}, Accounts: r.db, Mailboxes: r.db, Messages: r.db, Edits: r.db, Folders: r.db,
-		Blobs: fileBlobs{r.blobs, t.TempDir()}, Bus: r.bus, Clock: clock.System{},
+		Blobs: blob.Shared{Store: fileBlobs{r.blobs, t.TempDir()}}, Bus: r.bus, Clock: clock.System{},
 	})
 	s, err := svc.Login(t.Context(), session.Credentials{User: "ann"})
 	r.check(err)

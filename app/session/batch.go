@@ -167,7 +167,7 @@ var errNoBody = fault.New(fault.Unavailable, "get message", "its content is not 
 
 // openBlob opens a stored body. A blob that is missing or fails its check is forgotten and fetched anew.
 func (m *selected) openBlob(ctx context.Context, uid mailbox.UID, key blob.Key) (Bytes, error) {
-	b, err := m.svc.c.Blobs.Open(ctx, key)
+	b, err := m.login.blobs.Open(ctx, key)
 	if err == nil {
 		m.svc.looked("body", "stored")
 		return b, nil
@@ -193,7 +193,7 @@ func (m *selected) openBlob(ctx context.Context, uid mailbox.UID, key blob.Key) 
 	if !ok {
 		return nil, errNoBody
 	}
-	if b, err = m.svc.c.Blobs.Open(ctx, key); err != nil {
+	if b, err = m.login.blobs.Open(ctx, key); err != nil {
 		return nil, fault.As(fault.Unavailable, "open message again", err)
 	}
 	return b, nil

@@ -65,7 +65,7 @@ func (w *world) Now() time.Time { return w.now }
 
 func (w *world) service(change ...func(*Config)) *Service {
 	c := Config{
-		Auth: w, Accounts: w, Mailboxes: w, Messages: w, Blobs: w, Bus: w, Bodies: w, Drop: w.drop, Clock: w,
+		Auth: w, Accounts: w, Mailboxes: w, Messages: w, Blobs: blob.Shared{Store: w}, Bus: w, Bodies: w, Drop: w.drop, Clock: w,
 		Log: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {

@@ -11,6 +11,7 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/ports/blob"
 	"imapped/ports/clock"
 	"imapped/ports/metadata"
 )
@@ -248,7 +249,7 @@ func (brokenCopy) CopyMessages(context.Context, account.ID, metadata.CopyEdit) (
 func TestRenameInboxFails(t *testing.T) {
 	r := newRig(t, "mirrored")
 	svc := session.New(session.Config{
-		Auth: anybody{}, Accounts: r.db, Mailboxes: r.db, Messages: r.db, Edits: brokenCopy{r.db}, Folders: r.db, Blobs: r.blobs,
+		Auth: anybody{}, Accounts: r.db, Mailboxes: r.db, Messages: r.db, Edits: brokenCopy{r.db}, Folders: r.db, Blobs: blob.Shared{Store: r.blobs},
 		Bus: r.bus, Clock: clock.System{},
 	})
 	s, err := svc.Login(t.Context(), session.Credentials{User: "ann"})

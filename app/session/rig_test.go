@@ -77,7 +77,7 @@ func (r *rig) open() {
 	r.check(err)
 	r.db = db
 	r.svc = session.New(session.Config{
-		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Edits: db, Folders: db, Upstreams: db, Blobs: r.blobs,
+		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Edits: db, Folders: db, Upstreams: db, Blobs: blob.Shared{Store: r.blobs},
 		Bus: r.bus, Bodies: r, Clock: clock.System{}, Quota: r.quota,
 		Changed: func(acc account.ID) {
 			r.mu.Lock()

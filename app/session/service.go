@@ -36,7 +36,7 @@ type Config struct {
 	Accounts  metadata.Accounts
 	Mailboxes metadata.Mailboxes
 	Messages  metadata.Messages
-	Blobs     blob.Store
+	Blobs     blob.Stores
 	Bus       events.Bus
 	Edits     metadata.Edits
 	Folders   metadata.Folders
@@ -106,7 +106,7 @@ func (s *Service) Login(ctx context.Context, c Credentials) (Session, error) {
 	if err != nil {
 		return nil, fault.Wrap("log in", err)
 	}
-	return &login{svc: s, user: user, scope: scope}, nil
+	return &login{svc: s, user: user, scope: scope, blobs: blob.Of(s.c.Blobs, user.ID)}, nil
 }
 
 // looked tells Config.OnLookup.
@@ -121,6 +121,7 @@ type login struct {
 	svc   *Service
 	user  account.User
 	scope *account.Account // the only account shown; nil: all of the user's
+	blobs blob.Store       // the user's
 
 	mu    sync.Mutex
 	known []known // where names led before, at most maxKnown; each is checked when it is used

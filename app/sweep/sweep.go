@@ -7,18 +7,23 @@
 //     takes longer is refused), so a message that is being added never loses its body; what is stored again between the
 //     marking and the deleting stays too (blob.Sweeper.Delete).
 //  2. A reading that fails is never read as "nothing more is named": the round ends before it deletes anything.
+//     Where each user's blobs lie apart, what one user names keeps nothing of another's.
 //  3. Memory is bounded: of each named key 8 octets are held, at most Config.Marks of them; with more, the keys are dealt
 //     with range after range.
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
+	"iter"
 	"log/slog"
 	"math"
 	"slices"
 	"time"
 
+	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/ports/blob"
 	"imapped/ports/clock"
@@ -41,12 +46,19 @@ type Config struct {
 	References metadata.References
 	Undo       metadata.Undo
 	Blobs      blob.Sweeper
+	Areas      func(context.Context) iter.Seq2[Area, error] // nil: all blobs are in Blobs; else that is not used
 	Clock      clock.Clock
 	Log        *slog.Logger  // nil: slog.Default
 	Grace      time.Duration // how long a blob that nothing names is spared; not below DefaultGrace but in tests
 	Retention  time.Duration // how long removed messages can be restored; negative: not at all
 	Every      time.Duration // how often Run sweeps
 	Marks      int           // how many named blobs are held in memory at a time
+}
+
+// Area is a part of the stored blobs that is swept by itself.
+type Area struct {
+	User  account.UserID // whose accounts name what is in it; 0: all accounts
+	Blobs blob.Sweeper
 }
 
 // Swept is what a sweep did.
@@ -111,18 +123,38 @@ func Sweep(ctx context.Context, c Config) (done Swept, err error) {
 	if done.Purged, err = c.Undo.PurgeRetained(ctx, now.Add(-max(c.Retention, 0))); err != nil {
 		return done, fault.Wrap(op, err)
 	}
+	if c.Areas == nil {
+		return done, fault.Wrap(op, c.sweep(ctx, Area{Blobs: c.Blobs}, &done))
+	}
+	failed, first := 0, error(nil)
+	for area, err := range c.Areas(ctx) {
+		if err == nil {
+			err = c.sweep(ctx, area, &done)
+		}
+		if fault.Is(err, fault.Conflict) || ctx.Err() != nil {
+			return done, fault.Wrap(op, err)
+		}
+		if err != nil { // the others are swept all the same
+			failed, first = failed+1, cmp.Or(first, err)
+		}
+	}
+	return done, fault.Wrap(fmt.Sprintf("%s, failing for %d users", op, failed), first)
+}
+
+// sweep deletes the blobs of an area that nothing names.
+func (c Config) sweep(ctx context.Context, area Area, done *Swept) error {
 	for lo := uint64(0); ; {
 		// Before the marks are read: what is stored from here on was stored again after it.
 		cutoff := c.Clock.Now().Add(-c.Grace)
-		m, err := c.mark(ctx, lo)
+		m, err := c.mark(ctx, area.User, lo)
 		if err != nil {
-			return done, fault.Wrap(op, err)
+			return err
 		}
-		if err := c.delete(ctx, m, cutoff, &done); err != nil {
-			return done, fault.Wrap(op, err)
+		if err := c.delete(ctx, area.Blobs, m, cutoff, done); err != nil {
+			return err
 		}
 		if m.hi == math.MaxUint64 {
-			return done, nil
+			return nil
 		}
 		lo = m.hi + 1
 	}
@@ -139,11 +171,11 @@ func prefix(k blob.Key) uint64 { return binary.BigEndian.Uint64(k[:]) }
 
 func (m *marks) covers(p uint64) bool { return m.lo <= p && p <= m.hi }
 
-// mark reads which keys from lo on are named, as far as they can be held.
-func (c Config) mark(ctx context.Context, lo uint64) (*marks, error) {
+// mark reads which keys from lo on a user's accounts name, or all for 0, as far as they can be held.
+func (c Config) mark(ctx context.Context, user account.UserID, lo uint64) (*marks, error) {
 	m := &marks{lo: lo, hi: math.MaxUint64}
 	limit := max(c.Marks, 2)
-	err := c.References.References(ctx, func(k blob.Key) error {
+	err := c.References.References(ctx, user, func(k blob.Key) error {
 		if p := prefix(k); m.covers(p) {
 			m.keys = append(m.keys, p)
 			if len(m.keys) >= limit {
@@ -172,17 +204,17 @@ func (m *marks) halve() {
 }
 
 // delete deletes the blobs of the marks' range that are not marked and older than cutoff.
-func (c Config) delete(ctx context.Context, m *marks, cutoff time.Time, done *Swept) error {
+func (c Config) delete(ctx context.Context, blobs blob.Sweeper, m *marks, cutoff time.Time, done *Swept) error {
 	keys := make([]blob.Key, 0, batch)
 	flush := func() error {
-		err := c.Blobs.Delete(ctx, cutoff, keys...)
+		err := blobs.Delete(ctx, cutoff, keys...)
 		if err == nil {
 			done.Deleted += len(keys)
 		}
 		keys = keys[:0]
 		return err
 	}
-	for s, err := range c.Blobs.Keys(ctx) {
+	for s, err := range blobs.Keys(ctx) {
 		if err != nil {
 			return err
 		}

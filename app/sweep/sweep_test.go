@@ -39,7 +39,7 @@ type world struct {
 
 func (w *world) Now() time.Time { return now }
 
-func (w *world) References(_ context.Context, fn func(blob.Key) error) error {
+func (w *world) References(_ context.Context, _ account.UserID, fn func(blob.Key) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reads++
@@ -160,6 +160,52 @@ func TestSweep(t *testing.T) {
 				t.Errorf("%d rounds for %d names, %d at a time", w.rounds, len(w.named), marks)
 			}
 		})
+	}
+}
+
+// several are the stores of users, and which of them fails.
+type several struct {
+	users  map[account.UserID]*world
+	broken account.UserID
+}
+
+func (s several) References(ctx context.Context, user account.UserID, fn func(blob.Key) error) error {
+	return s.users[user].References(ctx, user, fn)
+}
+
+func (s several) areas(context.Context) iter.Seq2[sweep.Area, error] {
+	return func(yield func(sweep.Area, error) bool) {
+		for user, w := range s.users {
+			a, err := sweep.Area{User: user, Blobs: w}, error(nil)
+			if user == s.broken {
+				a, err = sweep.Area{}, w.err
+			}
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestAreas: what one user names keeps nothing of another's, and a user whose blobs cannot be had keeps nobody from being swept.
+func TestAreas(t *testing.T) {
+	ours, both, garbage, old := blob.Key{1}, blob.Key{2}, blob.Key{3}, now.Add(-48*time.Hour)
+	all := func() map[blob.Key]time.Time { return map[blob.Key]time.Time{ours: old, both: old, garbage: old} }
+	failed := errors.New("no data key")
+	s := several{users: map[account.UserID]*world{
+		1: {named: map[blob.Key]bool{ours: true, both: true}, stored: all()},
+		2: {named: map[blob.Key]bool{both: true}, stored: all()},
+		3: {stored: all(), err: failed},
+	}, broken: 3}
+	c := sweep.Config{References: s, Undo: s.users[1], Areas: s.areas, Clock: s.users[1]}
+	done, err := sweep.Sweep(t.Context(), c)
+	if !errors.Is(err, failed) || done.Deleted != 3 || done.Kept != 3 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	for user, want := range map[account.UserID]int{1: 2, 2: 1, 3: 3} {
+		if n := len(s.users[user].stored); n != want {
+			t.Errorf("user %d has %d blobs, want %d", user, n, want)
+		}
 	}
 }
 

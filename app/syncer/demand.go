@@ -12,6 +12,7 @@ import (
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/domain/mirror"
+	"imapped/ports/blob"
 	"imapped/ports/metadata"
 	"imapped/ports/upstream"
 )
@@ -133,15 +134,15 @@ func (d *demand) stream(ctx context.Context, id mailbox.ID, uid mailbox.UID) (se
 		if err != nil {
 			return nil, err
 		}
-		return d.o.m.stored(ctx, d.o.account.ID, id, uid)
+		return d.o.m.stored(ctx, d.o.account, id, uid)
 	}
 	return &reader{f: f}, nil
 }
 
 // stored opens a body that is stored.
-func (m *Manager) stored(ctx context.Context, acc account.ID, id mailbox.ID, uid mailbox.UID) (session.Bytes, error) {
+func (m *Manager) stored(ctx context.Context, a account.Account, id mailbox.ID, uid mailbox.UID) (session.Bytes, error) {
 	var found *metadata.Content
-	err := m.Messages.Contents(ctx, acc, id, mailbox.SetOf(uid), 0, func(c *metadata.Content) error {
+	err := m.Messages.Contents(ctx, a.ID, id, mailbox.SetOf(uid), 0, func(c *metadata.Content) error {
 		found = &metadata.Content{Blob: c.Blob}
 		return nil
 	})
@@ -151,7 +152,7 @@ func (m *Manager) stored(ctx context.Context, acc account.ID, id mailbox.ID, uid
 	case found == nil:
 		return nil, fault.New(fault.NotFound, "open body", "the message is gone")
 	}
-	b, err := m.Blobs.Open(ctx, found.Blob)
+	b, err := blob.Of(m.Blobs, a.User).Open(ctx, found.Blob)
 	return b, fault.Wrap("open body", err)
 }
 
@@ -296,7 +297,7 @@ func (d *demand) resolve(ctx context.Context, o *owner, flights []*flight) ([]*f
 		switch {
 		case f.landed():
 		case i < 0:
-			b, err := o.m.stored(ctx, o.account.ID, id, f.key.uid)
+			b, err := o.m.stored(ctx, o.account, id, f.key.uid)
 			if err == nil {
 				_ = b.Close()
 			}

@@ -44,7 +44,7 @@ type Ports struct {
 	Bodies   metadata.Bodies
 	Queue    metadata.Queue
 	Edits    metadata.Edits
-	Blobs    blob.Store
+	Blobs    blob.Stores
 	Dialer   upstream.Dialer
 	Secrets  secrets.Sealer
 	Bus      events.Bus
@@ -345,7 +345,11 @@ func (m *Manager) Stream(ctx context.Context, acc account.ID, id mailbox.ID, uid
 	}
 	b, err := away(ctx, m, acc, id, []mailbox.UID{uid}, func(d *demand) (session.Bytes, error) { return d.stream(ctx, id, uid) })
 	if err == nil && b == nil {
-		return m.stored(ctx, acc, id, uid)
+		a, err := m.Accounts.Account(ctx, acc)
+		if err != nil {
+			return nil, fault.Wrap("open body", err)
+		}
+		return m.stored(ctx, a, id, uid)
 	}
 	return b, err
 }

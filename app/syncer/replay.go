@@ -37,7 +37,7 @@ type replaying struct {
 
 func newReplay(o *owner) *replaying {
 	return &replaying{o: o, Replayer: replay.New(replay.Ports{
-		Queue: o.m.Queue, Edits: o.m.Edits, Mirror: o.m.Mirror, Blobs: o.m.Blobs, Clock: o.m.Clock, Log: o.log,
+		Queue: o.m.Queue, Edits: o.m.Edits, Mirror: o.m.Mirror, Blobs: o.blobs, Clock: o.m.Clock, Log: o.log,
 	}, replay.Config{
 		Delay: o.m.cfg.Delay, Grace: o.m.cfg.Grace, Linger: o.m.cfg.Linger, RetryMin: o.m.cfg.RetryMin, RetryMax: o.m.cfg.RetryMax,
 	}, replayHost{o}, o.fence)}

@@ -81,7 +81,7 @@ func newRig(t testing.TB, w *world) *rig {
 	}
 	r := &rig{t: t, w: w, db: db, blobs: newMemBlobs(), acc: acc}
 	r.ports = syncer.Ports{
-		Accounts: db, Leases: db, Statuses: db, Mirror: db, Messages: db, Bodies: db, Queue: db, Edits: db, Blobs: r.blobs, Dialer: w,
+		Accounts: db, Leases: db, Statuses: db, Mirror: db, Messages: db, Bodies: db, Queue: db, Edits: db, Blobs: blob.Shared{Store: r.blobs}, Dialer: w,
 		Secrets: plainSealer{}, Bus: new(memory.Bus), Clock: clock.System{}, Log: log,
 	}
 	r.cfg = syncer.Config{

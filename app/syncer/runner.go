@@ -14,6 +14,7 @@ import (
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/domain/mirror"
+	"imapped/ports/blob"
 	"imapped/ports/events"
 	"imapped/ports/metadata"
 )
@@ -22,6 +23,7 @@ import (
 type runner struct {
 	m       *Manager
 	account account.Account
+	blobs   blob.Store // of the account's user
 	log     *slog.Logger
 	done    chan struct{} // closed when run has ended
 	kick    chan struct{} // wakes the waiting main loop
@@ -72,6 +74,7 @@ func newRunner(m *Manager, a account.Account, f metadata.Fence, at time.Time) *r
 	r := &runner{
 		m:       m,
 		account: a,
+		blobs:   blob.Of(m.Blobs, a.User),
 		log:     m.Log.With("account", int64(a.ID)),
 		done:    make(chan struct{}),
 		kick:    make(chan struct{}, 1),

@@ -226,7 +226,7 @@ func (s *store) write(ctx context.Context, group []*arrival) error {
 		}
 	}
 	if len(datas) > 0 {
-		keys, err := s.o.m.Blobs.Put(ctx, datas...)
+		keys, err := s.o.blobs.Put(ctx, datas...)
 		if err != nil {
 			return fault.Wrap("store bodies", err)
 		}
@@ -316,7 +316,7 @@ func (o *owner) read(ctx context.Context, l *link, r io.Reader, size int64) (*ar
 		l.touch()
 		return a, nil
 	}
-	w, err := o.m.Blobs.Create(ctx)
+	w, err := o.blobs.Create(ctx)
 	if err != nil {
 		return nil, fault.Wrap("store body", err)
 	}

@@ -128,7 +128,7 @@ func (f *flight) sized(ctx context.Context) (streaming bool, err error) {
 func (f *flight) copy(ctx context.Context, o *owner, l *link, m upstream.Message) error {
 	const op = "fetch body from the upstream"
 	if f.w == nil {
-		w, err := o.m.Blobs.Create(ctx)
+		w, err := o.blobs.Create(ctx)
 		if err != nil {
 			return fault.Wrap("store body", err)
 		}

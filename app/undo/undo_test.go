@@ -100,7 +100,7 @@ func newRig(t testing.TB, local bool) *rig {
 	_, err = db.CreateMailbox(t.Context(), acc.ID, "INBOX", 0, r.clock.Now())
 	r.check(err)
 	svc := session.New(session.Config{
-		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Edits: db, Folders: db, Blobs: r.blobs, Bus: &memory.Bus{}, Clock: r.clock,
+		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Edits: db, Folders: db, Blobs: blob.Shared{Store: r.blobs}, Bus: &memory.Bus{}, Clock: r.clock,
 	})
 	r.s, err = svc.Login(t.Context(), session.Credentials{})
 	r.check(err)

@@ -14,6 +14,7 @@ import (
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/imapwire/server"
+	"imapped/ports/blob"
 	"imapped/ports/clock"
 )
 
@@ -100,7 +101,7 @@ func openSample(ctx context.Context, up *instance) (*deliver.Box, mailbox.ID, er
 		return nil, 0, fault.New(fault.Conflict, "open sample", "the data directory holds something else than the sample")
 	}
 	box, err := deliver.New(ctx, deliver.Config{
-		Mirror: up.store, Leases: up.store, Blobs: up.blobs, Bus: up.bus, Clock: clock.System{},
+		Mirror: up.store, Leases: up.store, Blobs: blob.Of(up.blobs, accounts[0].User), Bus: up.bus, Clock: clock.System{},
 	}, accounts[0].ID, "demo")
 	if err != nil {
 		return nil, 0, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"os/user"
@@ -19,6 +20,7 @@ import (
 	imapup "imapped/adapters/upstream"
 	"imapped/app/admin"
 	"imapped/app/auth"
+	"imapped/app/sweep"
 	"imapped/app/syncer"
 	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
@@ -55,8 +57,9 @@ type instance struct {
 	keys    *masterKeys
 	serves  bool
 	store   metadataStore
-	blobs   blob.Store
-	sweeper blob.Sweeper
+	blobs   blob.Stores
+	sweeper blob.Sweeper                                       // of all blobs; nil: see areas
+	areas   func(context.Context) iter.Seq2[sweep.Area, error] // of blobs that lie apart; nil: see sweeper
 	bus     events.Bus
 	sealer  secrets.Sealer
 	dialer  *imapup.Dialer
@@ -67,7 +70,7 @@ type instance struct {
 	peers   *peers       // nil: this process is alone, or serves nobody
 
 	untimed metadataStore // store, without the instruments
-	source  blob.Store    // blobs, without what is kept of them here
+	source  blob.Store    // the store of messages itself, without what is kept of them here
 	closers []func() error
 }
 
@@ -131,7 +134,7 @@ func (in *instance) open(ctx context.Context) (_ *instance, err error) {
 		return nil, err
 	}
 	in.closers = append(in.closers, in.store.Close)
-	if err = openBlobs(ctx, conf, in); err != nil {
+	if err = openBlobs(ctx, conf, in, in.store); err != nil {
 		return nil, err
 	}
 	var limits limits.Failures = memory.NewFailures(clock.System{}, 0)
@@ -293,6 +296,9 @@ func (in *instance) forceHere(ctx context.Context, id account.ID, show func(cont
 		return err
 	}
 	defer unlock()
+	if err := in.checkBlobs(ctx); err != nil {
+		return err
+	}
 	m := in.newManager()
 	ctx, stop := context.WithCancel(ctx)
 	ran := make(chan error, 1)

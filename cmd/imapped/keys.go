@@ -12,7 +12,7 @@ import (
 	"imapped/domain/fault"
 )
 
-// masterKeys is what upstream secrets are sealed under: current, and what opens older ones.
+// masterKeys is what upstream secrets, and users' data keys, are sealed under: current, and what opens older ones.
 type masterKeys struct {
 	current string
 	old     []string
@@ -68,8 +68,8 @@ type rotateKeyCmd struct {
 	dataFlags
 }
 
-// Run seals every upstream secret under the current master key, which it makes first where the key file holds it and no
-// other key is configured.
+// Run seals every upstream secret, and every user's data key, under the current master key, which it makes first where the key
+// file holds it and no other key is configured.
 func (c rotateKeyCmd) Run(ctx context.Context, conf *config.Config, out output) error {
 	if err := makeData(conf); err != nil {
 		return err
@@ -108,6 +108,11 @@ func (in *instance) rotate(ctx context.Context, byFile bool, out output) error {
 	if err := say(out, "%d of %d upstream secrets were sealed anew; all are sealed under key %s now.\n",
 		done.Changed, done.Accounts, fresh.KeyID()); err != nil {
 		return err
+	}
+	if done.DataKeys > 0 {
+		if err := say(out, "%d of %d keys of users' messages were sealed anew; all are sealed under it, too.\n", done.Renewed, done.DataKeys); err != nil {
+			return err
+		}
 	}
 	if byFile {
 		return in.keys.ring.FinishRotation()

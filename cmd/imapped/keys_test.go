@@ -111,9 +111,9 @@ func TestRotateKeyFile(t *testing.T) {
 	}
 }
 
-// dying is a metadata.Secrets that fails after some accounts, as a process does that is killed.
+// dying is secrets in a store that fails after some accounts, as a process does that is killed.
 type dying struct {
-	in   *instance
+	metadataStore
 	left int
 }
 
@@ -121,7 +121,7 @@ func (d *dying) Reseal(ctx context.Context, id account.ID, from, to account.Secr
 	if d.left--; d.left < 0 {
 		return fault.New(fault.Unavailable, "reseal", "killed")
 	}
-	return d.in.store.Reseal(ctx, id, from, to)
+	return d.metadataStore.Reseal(ctx, id, from, to)
 }
 
 // TestRotateInterrupted ends a rotation after each account: everything opens with what is there, and rotate-key does the
@@ -142,7 +142,7 @@ func TestRotateInterrupted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.admin.Reseal(t.Context(), &dying{in, after}, fresh); err == nil {
+		if _, err := in.admin.Reseal(t.Context(), &dying{in.store, after}, fresh); err == nil {
 			t.Fatal("an interrupted rotation succeeds")
 		}
 		if err := in.close(); err != nil {

@@ -100,18 +100,19 @@ func (c migrateStoreCmd) move(ctx context.Context, conf *config.Config) (report 
 // between opens both sides and moves everything from one to the other.
 func (c migrateStoreCmd) between(ctx context.Context, in *instance, database string) (report move.Report, err error) {
 	opened := func(end func() error) { in.closers = append(in.closers, end) }
+	if in.sealer, err = seal.New(in.keys.current, in.keys.old...); err != nil {
+		return report, err
+	}
+	accounts, err := in.prepareMove(ctx, database)
+	if err != nil {
+		return report, err
+	}
 	from, err := sqlite.OpenExport(ctx, database)
 	if err != nil {
 		return report, err
 	}
 	opened(from.Close)
-	conf := move.Config{Source: from, Bodies: from, Clock: clock.System{}, Leave: c.leave}
-	if conf.Accounts, err = accountsOf(ctx, database); err != nil {
-		return report, err
-	}
-	if conf.Sealer, err = seal.New(in.keys.current, in.keys.old...); err != nil {
-		return report, err
-	}
+	conf := move.Config{Source: from, Bodies: from, Accounts: accounts, Sealer: in.sealer, Clock: clock.System{}, Leave: c.leave}
 	blobs, err := blobfs.Open(c.blobs())
 	if err != nil {
 		return report, err
@@ -125,12 +126,6 @@ func (c migrateStoreCmd) between(ctx context.Context, in *instance, database str
 		return report, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	opened(to.Close)
-	if err := openBlobs(ctx, in.conf, in); err != nil {
-		return report, err
-	}
-	if err := in.checkBlobs(ctx); err != nil {
-		return report, err
-	}
 	conf.Sink, conf.From, conf.To = to, blobs, in.blobs
 	if conf.Known, err = c.known(); err != nil {
 		return report, err
@@ -151,14 +146,33 @@ func (c migrateStoreCmd) between(ctx context.Context, in *instance, database str
 	return report, err
 }
 
-// accountsOf returns the accounts of an embedded installation.
-func accountsOf(ctx context.Context, database string) ([]account.Account, error) {
+// prepareMove returns the accounts of an embedded installation, and opens the store that their messages are moved into. Where
+// that encrypts, their users get data keys here, before anything is read: they come into the new place with the users, who
+// are the last to be moved.
+func (in *instance) prepareMove(ctx context.Context, database string) (accounts []account.Account, err error) {
 	s, err := sqlite.Open(ctx, sqlite.Options{Path: database})
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := s.Accounts(ctx, 0)
-	return accounts, errors.Join(err, s.Close())
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if accounts, err = s.Accounts(ctx, 0); err != nil {
+		return nil, err
+	}
+	if err := move.TrySecrets(in.sealer, accounts); err != nil { // else the data keys would be under a wrong key, too
+		return nil, err
+	}
+	if err := openBlobs(ctx, in.conf, in, s); err != nil {
+		return nil, err
+	}
+	if err := in.checkBlobs(ctx); err != nil {
+		return nil, err
+	}
+	for _, a := range accounts {
+		if _, err := in.blobs.For(ctx, a.User); err != nil { // and is not asked for again
+			return nil, err
+		}
+	}
+	return accounts, nil
 }
 
 // known returns what leave was given; "" when it never was.

@@ -74,6 +74,19 @@ func (c *mailClient) all(mailboxes ...string) string {
 // TestMigrateStore moves what a server with one data directory has into Postgres and S3: clients that know the state from
 // before are told of nothing, and what waited is done upstream, once.
 func TestMigrateStore(t *testing.T) {
+	t.Run("in the clear", func(t *testing.T) {
+		testMigrateStore(t, s3test.Fake(t).Bucket(t))
+	})
+	t.Run("encrypted", func(t *testing.T) {
+		b := s3test.Fake(t).Bucket(t)
+		testMigrateStore(t, b, "S3_ENCRYPT=true")
+		if len(sealedObjects(t, b)) == 0 {
+			t.Error("nothing was moved into the bucket")
+		}
+	})
+}
+
+func testMigrateStore(t *testing.T, bucket *s3test.Bucket, settings ...string) {
 	up, data := startUpstream(t), t.TempDir()
 	m := startMirror(t, data, up)
 	c := dialMail(t, m.addr, "")
@@ -109,9 +122,7 @@ func TestMigrateStore(t *testing.T) {
 		t.Fatalf("since the first state there was only %q", since)
 	}
 
-	bucket := s3test.Fake(t).Bucket(t).Config
-	environ := []string{"DATABASE_URL=" + database.URL(t), "R2_ENDPOINT=" + bucket.Endpoint, "R2_BUCKET=" + bucket.Bucket,
-		"R2_ACCESS_KEY_ID=" + bucket.AccessKeyID, "R2_SECRET_ACCESS_KEY=" + bucket.SecretAccessKey, "APPLY_MIGRATIONS=true"}
+	environ := append([]string{"DATABASE_URL=" + database.URL(t), "APPLY_MIGRATIONS=true"}, append(storedIn(bucket), settings...)...)
 	to := append([]string{"IMAPPED_DATA=" + t.TempDir(), keyOf(t, data)}, environ...)
 	moveStore(t, 3, data, to) // a server runs
 	m.stop()

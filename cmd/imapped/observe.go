@@ -26,7 +26,7 @@ func (in *instance) measure() {
 		return
 	}
 	in.store = timedStore{timed.NewMetadata(in.store, m.Store("metadata")), in.untimed, in.untimed}
-	in.blobs = timed.NewBlobs(in.blobs, m.Store("blobs"))
+	in.blobs = timed.NewStores(in.blobs, m.Store("blobs"))
 	in.dialer.OnCommand = m.UpstreamCommand
 	m.WatchUpstream(func() ops.Traffic {
 		u := in.dialer.Usage()

@@ -12,6 +12,7 @@ import (
 	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/ports/blob"
 	"imapped/ports/clock"
 	"imapped/ports/metadata"
 )
@@ -71,8 +72,12 @@ func (c restoreCmd) look(ctx context.Context, in *instance, a account.Account, s
 }
 
 func (c restoreCmd) restore(ctx context.Context, in *instance, a account.Account, since time.Time, row *restoredRow) error {
+	if err := in.checkBlobs(ctx); err != nil {
+		return err
+	}
 	done, err := undo.Restore(ctx, undo.Config{
-		Undo: in.store, Edits: in.store, Folders: in.store, Mailboxes: in.store, Blobs: in.blobs, Bus: in.bus, Clock: clock.System{},
+		Undo: in.store, Edits: in.store, Folders: in.store, Mailboxes: in.store, Blobs: blob.Of(in.blobs, a.User), Bus: in.bus,
+		Clock: clock.System{},
 	}, a.ID, c.Mailbox, since)
 	row.Messages, row.Skipped, row.Mailboxes = done.Messages, done.Skipped, done.Into
 	if done.Messages > 0 {

@@ -175,7 +175,7 @@ func (s *serving) sweep(ctx context.Context) error {
 		keep = -1 // 0 would be the default
 	}
 	c := sweep.Config{
-		References: s.in.store, Undo: s.in.store, Blobs: s.in.sweeper, Clock: clock.System{}, Log: s.in.log,
+		References: s.in.store, Undo: s.in.store, Blobs: s.in.sweeper, Areas: s.in.areas, Clock: clock.System{}, Log: s.in.log,
 		Retention: keep, Every: s.sweeps.SweepInterval,
 	}
 	if !many(s.in.conf) {

@@ -17,19 +17,27 @@ import (
 	"imapped/domain/fault"
 	"imapped/ports/blob"
 	"imapped/ports/metadata"
+	"imapped/ports/secrets"
 )
 
 // metadataStore is what SQLite and Postgres both are.
 type metadataStore interface {
 	timed.Metadata
-	metadata.Secrets
+	sealedSecrets
 	io.Closer
+}
+
+// sealedSecrets is where what is sealed under the master key is kept.
+type sealedSecrets interface {
+	metadata.Secrets
+	secrets.DataKeys
+	secrets.SealedDataKeys
 }
 
 // timedStore is a metadataStore that is timed.
 type timedStore struct {
 	timed.Metadata
-	metadata.Secrets
+	sealedSecrets
 	io.Closer
 }
 
@@ -78,16 +86,16 @@ func upToDate(ctx context.Context, conf *config.Config) error {
 	return nil
 }
 
-// openBlobs opens the store of messages into in: blobs, sweeper and what readiness asks. A server looks whether an object
-// store can be used, and keeps a part of it here.
-func openBlobs(ctx context.Context, conf *config.Config, in *instance) error {
+// openBlobs opens the store of messages into in: blobs, what is swept, and what readiness asks. A server looks whether an
+// object store can be used, and keeps a part of it here. keys holds the users' data keys, where messages are encrypted.
+func openBlobs(ctx context.Context, conf *config.Config, in *instance, keys sealedSecrets) error {
 	if conf.S3.Endpoint == "" {
 		s, err := blobfs.Open(conf.ObjectStorePath)
 		if err != nil {
 			return err
 		}
 		in.closers = append(in.closers, s.Close)
-		in.blobs, in.sweeper, in.source = s, s, s
+		in.blobs, in.sweeper, in.source = blob.Shared{Store: s}, s, s
 		return nil
 	}
 	spool := in.path("spool")
@@ -102,7 +110,14 @@ func openBlobs(ctx context.Context, conf *config.Config, in *instance) error {
 	if err != nil {
 		return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
 	}
-	in.blobs, in.sweeper, in.source = s, s, s
+	in.source = s
+	var encrypted *encryptedBlobs
+	if c.Encrypt {
+		encrypted = &encryptedBlobs{users: s3.NewUsers(s, keys, in.sealer), keys: keys, log: in.log}
+		in.blobs, in.areas = encrypted, encrypted.areas
+	} else {
+		in.blobs, in.sweeper = blob.Shared{Store: s}, s
+	}
 	if !in.serves {
 		return nil
 	}
@@ -118,19 +133,26 @@ func openBlobs(ctx context.Context, conf *config.Config, in *instance) error {
 		return err
 	}
 	in.closers = append(in.closers, k.Close)
+	if encrypted != nil {
+		encrypted.cache = k
+		return nil
+	}
 	cached := k.Over(s)
-	in.blobs, in.sweeper = cached, cached
+	in.blobs, in.sweeper = blob.Shared{Store: cached}, cached
 	return nil
 }
 
-// checkBlobs makes sure that an object store can be used.
+// checkBlobs makes sure that an object store can be used, and that its messages are encrypted as is configured.
 func (in *instance) checkBlobs(ctx context.Context) error {
-	s, ok := in.source.(interface{ Check(context.Context) error })
+	s, ok := in.source.(*s3.Store)
 	if !ok {
 		return nil
 	}
 	if err := s.Check(ctx); err != nil {
 		return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
+	}
+	if err := s.Claim(ctx, in.conf.S3.Encrypt); err != nil {
+		return fmt.Errorf("S3_ENCRYPT: %w", err)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"imapped/app/deliver"
 	"imapped/app/session"
 	"imapped/domain/account"
+	"imapped/ports/blob"
 	"imapped/ports/clock"
 )
 
@@ -69,7 +70,7 @@ func newRealStore(t testing.TB, quota int64) *realStore {
 		t.Fatal(err)
 	}
 	return &realStore{box: box, service: session.New(session.Config{
-		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Blobs: blobs, Bus: bus, Clock: clock.System{},
+		Auth: anybody{}, Accounts: db, Mailboxes: db, Messages: db, Blobs: blob.Shared{Store: blobs}, Bus: bus, Clock: clock.System{},
 		Edits: db, Folders: db, Quota: quota,
 	})}
 }

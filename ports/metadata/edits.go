@@ -291,7 +291,7 @@ type Retained struct {
 
 // References tells which blobs are needed, for sweeping the others.
 type References interface {
-	// References calls fn for the key of every blob that a message (a hidden mailbox's too) or the undo list names, in any
-	// order, doubled or not, all read at one moment.
-	References(ctx context.Context, fn func(blob.Key) error) error
+	// References calls fn for the key of every blob that a message (a hidden mailbox's too) or the undo list of the user's
+	// accounts names, or of all accounts for 0, in any order, doubled or not, all read at one moment.
+	References(ctx context.Context, user account.UserID, fn func(blob.Key) error) error
 }

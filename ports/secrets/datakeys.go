@@ -15,6 +15,15 @@ type DataKeys interface {
 	DataKey(ctx context.Context, user account.UserID, fresh account.Secret) (account.Secret, error)
 }
 
+// SealedDataKeys exchanges the sealed forms of data keys when the master key changes.
+type SealedDataKeys interface {
+	// AllDataKeys returns the sealed data key of every user who has one.
+	AllDataKeys(ctx context.Context) (map[account.UserID]account.Secret, error)
+	// ResealDataKey gives the user the sealed data key to in place of from; fault.Conflict when it is not from any more,
+	// fault.NotFound when there is no such user.
+	ResealDataKey(ctx context.Context, user account.UserID, from, to account.Secret) error
+}
+
 // DataKeyContext is what a user's data key is bound to when it is sealed.
 func DataKeyContext(user account.UserID) []byte {
 	return strconv.AppendInt([]byte("blobs/"), int64(user), 10)

@@ -14,6 +14,7 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/ports/blob"
 	"imapped/ports/metadata"
 	"imapped/ports/upstream"
 )
@@ -117,12 +118,12 @@ func (w *world) start(owner string, push bool) (*proc, error) {
 	slow, free := lane{p.life, false}, lane{p.life, true}
 	s, b, bus := store{slow, w.db, nil}, blobs{slow, w.disk}, new(memory.Bus)
 	p.manager = syncer.New(syncer.Ports{
-		Accounts: s, Leases: s, Statuses: s, Mirror: s, Messages: s, Bodies: s, Queue: s, Edits: s, Blobs: b,
+		Accounts: s, Leases: s, Statuses: s, Mirror: s, Messages: s, Bodies: s, Queue: s, Edits: s, Blobs: blob.Shared{Store: b},
 		Dialer: dialer{slow, w.dialer}, Secrets: plainSealer{}, Bus: bus, Clock: w.clock, Log: w.log.With("process", owner),
 	}, w.knobs(owner, push))
 	f := store{free, w.db, w.left}
 	svc := session.New(session.Config{
-		Auth: anybody{w.user}, Accounts: f, Mailboxes: f, Messages: f, Edits: f, Folders: f, Upstreams: f, Blobs: blobs{free, w.disk}, Bus: bus,
+		Auth: anybody{w.user}, Accounts: f, Mailboxes: f, Messages: f, Edits: f, Folders: f, Upstreams: f, Blobs: blob.Shared{Store: blobs{free, w.disk}}, Bus: bus,
 		Bodies: p.manager, Drop: p.manager.Drop, Watch: p.manager.Watch, Changed: p.manager.Changed,
 		Clock: w.clock, Log: w.log,
 	})

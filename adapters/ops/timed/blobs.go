@@ -4,11 +4,35 @@ import (
 	"context"
 	"time"
 
+	"imapped/domain/account"
 	"imapped/ports/blob"
 )
 
 // NewBlobs returns a store that is next, timed.
 func NewBlobs(next blob.Store, o Observe) blob.Store { return &blobs{next, o} }
+
+// NewStores returns stores that are those of next, timed. One that all users share stays one.
+func NewStores(next blob.Stores, o Observe) blob.Stores {
+	if one, ok := next.(blob.Shared); ok {
+		return blob.Shared{Store: NewBlobs(one.Store, o)}
+	}
+	return stores{next, o}
+}
+
+// stores is what NewStores returns.
+type stores struct {
+	next    blob.Stores
+	observe Observe
+}
+
+// For implements blob.Stores.
+func (s stores) For(ctx context.Context, user account.UserID) (blob.Store, error) {
+	one, err := s.next.For(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	return NewBlobs(one, s.observe), nil
+}
 
 // blobs is what NewBlobs returns.
 type blobs struct {

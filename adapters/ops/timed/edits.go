@@ -132,9 +132,9 @@ func (st *store) PurgeRetained(ctx context.Context, before time.Time) (int, erro
 }
 
 // References implements metadata.References.
-func (st *store) References(ctx context.Context, fn func(blob.Key) error) error {
+func (st *store) References(ctx context.Context, user account.UserID, fn func(blob.Key) error) error {
 	began := time.Now()
-	err := st.Metadata.References(ctx, fn)
+	err := st.Metadata.References(ctx, user, fn)
 	st.observe("references", time.Since(began), err)
 	return err
 }

@@ -103,6 +103,32 @@ func (s blobs) Open(context.Context, blob.Key) (blob.Blob, error) {
 	return content{bytes.NewReader([]byte("x"))}, s.err
 }
 
+// For implements blob.Stores: user 1 has the store.
+func (s blobs) For(_ context.Context, user account.UserID) (blob.Store, error) {
+	if user != 1 {
+		return nil, s.err
+	}
+	return s, nil
+}
+
+// storesOnly hides that it is a store, too.
+type storesOnly struct{ blob.Stores }
+
+func TestStores(t *testing.T) {
+	bad := errors.New("bad")
+	for name, next := range map[string]blob.Stores{"shared": blob.Shared{Store: blobs{err: bad}}, "of users": storesOnly{blobs{err: bad}}} {
+		var h heard
+		all := timed.NewStores(next, h.observe)
+		if _, err := blob.Of(all, 1).Put(t.Context(), nil); err != bad || !slices.Equal(h.ops, []string{"put"}) {
+			t.Errorf("%s: %v, heard %v", name, err, h.ops)
+		}
+		_, err := all.For(t.Context(), 2)
+		if _, shared := all.(blob.Shared); shared != (name == "shared") || shared != (err == nil) {
+			t.Errorf("%s: shared %v, %v", name, shared, err)
+		}
+	}
+}
+
 func TestBlobs(t *testing.T) {
 	bad := errors.New("bad")
 	for _, want := range []error{nil, bad} {

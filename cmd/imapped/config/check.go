@@ -43,6 +43,7 @@ func (c *Config) check(chosen map[string]choice, ts *troubles) {
 			}
 		}
 	}
+	const master, previous = "ENCRYPTION_MASTER_KEY", "ENCRYPTION_MASTER_KEY_PREVIOUS"
 	const region, endpoint, bucket, id, secret = "R2_REGION", "R2_ENDPOINT", "R2_BUCKET", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"
 	group := []string{endpoint, bucket, id, secret}
 	for _, k := range append(group, region) {
@@ -54,6 +55,9 @@ func (c *Config) check(chosen map[string]choice, ts *troubles) {
 			}
 			break // the first of the group says what is missing
 		}
+	}
+	if c.S3.Encrypt {
+		needs(encryptKey, endpoint, master)
 	}
 	c.checkStores(chosen)
 	needs("REDIS_URL", "DATABASE_URL") // nodes that share no database have nothing to tell each other
@@ -70,7 +74,6 @@ func (c *Config) check(chosen map[string]choice, ts *troubles) {
 	case given(user) && !given(pass) && !given(hash):
 		ts.add(name(user), "it needs %s or %s, and neither is set", pass, hash)
 	}
-	const master, previous = "ENCRYPTION_MASTER_KEY", "ENCRYPTION_MASTER_KEY_PREVIOUS"
 	if given(previous) && chosen[previous].text == chosen[master].text {
 		ts.add(name(previous), "it is the same as %s: take it away", name(master))
 	}

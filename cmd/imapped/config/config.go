@@ -60,6 +60,7 @@ type Config struct {
 type S3 struct {
 	Endpoint, Bucket, Region     string
 	AccessKeyID, SecretAccessKey Secret
+	Encrypt                      bool // S3_ENCRYPT; then there is a MasterKey
 }
 
 // Bootstrap is the user to create at the start. With a Username there is either a Password or a PasswordHash.

@@ -85,6 +85,8 @@ func keyTests() []keyTest {
 			got: func(c *config.Config) any { return c.S3.SecretAccessKey.Reveal() }, want: "geheim/1+2", wrong: []string{"geheim "}, with: s3[:3]},
 		{key: "R2_REGION", alias: "S3_REGION", right: "eu-central-1", got: func(c *config.Config) any { return c.S3.Region }, want: "eu-central-1",
 			wrong: []string{" eu"}, with: s3},
+		{key: "S3_ENCRYPT", bare: true, right: "true", got: func(c *config.Config) any { return c.S3.Encrypt }, want: true,
+			wrong: []string{"yes", "TRUE", "1", "aes"}, with: append(slices.Clip(s3), "ENCRYPTION_MASTER_KEY="+key)},
 		{key: "MAX_LITERAL_SIZE_BYTES", bare: true, right: "200000000", got: func(c *config.Config) any { return c.MaxLiteralSize },
 			want: int64(200_000_000), wrong: []string{"4095", "1073741825", "64MiB", "1e6", "99999999999999999999"}},
 		{key: "MAX_MESSAGE_SIZE_BYTES", bare: true, right: "50000", got: func(c *config.Config) any { return c.MaxMessageSize }, want: int64(50_000),

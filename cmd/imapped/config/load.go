@@ -245,6 +245,7 @@ func (c *Config) derive(chosen map[string]choice) {
 }
 
 const (
+	encryptKey = "S3_ENCRYPT"
 	literalKey = "MAX_LITERAL_SIZE_BYTES"
 	messageKey = "MAX_MESSAGE_SIZE_BYTES"
 )

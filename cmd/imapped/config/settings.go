@@ -39,7 +39,8 @@ func settings() []setting {
 			help: "The data directory: database, messages, key file, locks; with `DATABASE_URL` and `R2_*` only what is local: the cache of messages, " +
 				"the control socket. Each process has its own."},
 		{key: "ENCRYPTION_MASTER_KEY", secret: true, unit: "key", set: secret(func(c *Config) *Secret { return &c.MasterKey }, masterKey),
-			help: "Seals the passwords of upstream accounts: 32 random bytes in base64 or hex (`openssl rand -base64 32`), or a passphrase of " +
+			help: "Seals the passwords of upstream accounts, and the data keys of `S3_ENCRYPT`: 32 random bytes in base64 or hex " +
+				"(`openssl rand -base64 32`), or a passphrase of " +
 				"at least 16 characters. Without it the file `key` in the data directory is the key, and is made where it is missing."},
 		{key: "ENCRYPTION_MASTER_KEY_PREVIOUS", secret: true, unit: "key",
 			set:  secret(func(c *Config) *Secret { return &c.PreviousMasterKey }, masterKey),
@@ -85,6 +86,10 @@ func settings() []setting {
 			set: secret(func(c *Config) *Secret { return &c.S3.SecretAccessKey }, word), help: "The access key's secret."},
 		{key: "R2_REGION", alias: "S3_REGION", def: "auto", unit: "name", set: str(func(c *Config) *string { return &c.S3.Region }, word),
 			help: "The region that requests are signed for."},
+		{key: encryptKey, def: "false", unit: "true, false", bare: true, set: boolean(func(c *Config) *bool { return &c.S3.Encrypt }),
+			note: "never for a bucket that holds messages: it is refused",
+			help: "Encrypt messages before they go into the bucket of `R2_*`, each user's under a key of their own, which `ENCRYPTION_MASTER_KEY` seals: " +
+				"whoever owns the bucket reads nothing. It needs both."},
 		{key: "BLOB_CACHE_SIZE_BYTES", def: "1073741824", unit: octets, bare: true,
 			set:  size(16<<20, 1<<50, func(c *Config) *int64 { return &c.BlobCache }),
 			help: "How much of the object store of `R2_*` is kept in `cache` in the data directory, at most; what was used longest ago goes first."},

@@ -2,6 +2,7 @@ package metadatatest
 
 import (
 	"fmt"
+	"imapped/domain/account"
 	"strings"
 	"time"
 
@@ -188,11 +189,11 @@ func (f *fixture) retained(name string, since time.Time) (all []metadata.Retaine
 	return all
 }
 
-// references returns how often each blob is named.
-func (f *fixture) references() map[blob.Key]int {
+// references returns how often the accounts of a user, or all for 0, name each blob.
+func (f *fixture) references(user account.UserID) map[blob.Key]int {
 	f.t.Helper()
 	all := map[blob.Key]int{}
-	f.ok(f.References(f.ctx, func(k blob.Key) error {
+	f.ok(f.References(f.ctx, user, func(k blob.Key) error {
 		all[k]++
 		return nil
 	}))

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
@@ -38,19 +39,24 @@ func testRetained(t *testing.T, h Harness) {
 	equal(t, "since", len(f.retained("INBOX", later)), 1)
 	equal(t, "since later", len(f.retained("INBOX", later.Add(1))), 0)
 	equal(t, "another mailbox", len(f.retained("B", time.Time{})), 0)
-	equal(t, "references", f.references(), map[blob.Key]int{
+	named := map[blob.Key]int{
 		want[0].Content.Blob: 1, want[1].Content.Blob: 1,
 		body(0, 0, 0, int(f.inbox)*1000+3).Blob: 1, body(0, 0, 0, int(f.inbox)*1000+4).Blob: 1,
-	})
+	}
+	equal(t, "references", f.references(0), named)
+	equal(t, "references of a user", f.references(f.user.ID), named)
+	bob, err := f.CreateUser(f.ctx, account.User{Name: "bob"})
+	f.ok(err)
+	equal(t, "references of another user", len(f.references(bob.ID)), 0)
 
 	// One comes back: it leaves the list in the same transaction, once.
 	msg := letters(1)
 	msg[0].Content = &metadata.Content{Blob: want[0].Content.Blob, Size: want[0].Content.Size, Fragments: message.Fragments{}}
 	e := metadata.AddEdit{Mailbox: b, Messages: msg, Restores: []int64{want[0].ID}, Now: later}
-	_, err := f.AddMessages(f.ctx, f.acc.ID, e)
+	_, err = f.AddMessages(f.ctx, f.acc.ID, e)
 	f.ok(err)
 	equal(t, "the list", len(f.retained("", time.Time{})), 1)
-	equal(t, "references", f.references()[want[0].Content.Blob], 1)
+	equal(t, "references", f.references(f.user.ID)[want[0].Content.Blob], 1)
 	before := f.everything()
 	_, err = f.AddMessages(f.ctx, f.acc.ID, e)
 	f.fails(err, fault.Conflict)
@@ -93,7 +99,7 @@ func testRetained(t *testing.T, h Harness) {
 	if err := f.Retained(f.ctx, f.acc.ID, "B", later, func(metadata.Retained) error { return stop }); !errors.Is(err, stop) {
 		t.Fatalf("fn's error: %v", err)
 	}
-	if err := f.References(f.ctx, func(blob.Key) error { return stop }); !errors.Is(err, stop) {
+	if err := f.References(f.ctx, 0, func(blob.Key) error { return stop }); !errors.Is(err, stop) {
 		t.Fatalf("fn's error: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package secretstest
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 
@@ -56,4 +57,52 @@ func RunDataKeys(t *testing.T, open func(t *testing.T) (keys secrets.DataKeys, u
 			t.Fatalf("%v, want one of the kind %q", err, fault.NotFound)
 		}
 	})
+}
+
+// SealedDataKeys is what RunSealedDataKeys tests.
+type SealedDataKeys interface {
+	secrets.DataKeys
+	secrets.SealedDataKeys
+}
+
+// RunSealedDataKeys runs the suite of secrets.SealedDataKeys. open makes a fresh one as that of RunDataKeys does.
+func RunSealedDataKeys(t *testing.T, open func(t *testing.T) (keys SealedDataKeys, users [2]account.UserID, nobody account.UserID)) {
+	secret := func(id string, b byte) account.Secret {
+		return account.Secret{KeyID: id, Sealed: bytes.Repeat([]byte{b}, 100)}
+	}
+	keys, users, nobody := open(t)
+	ctx := t.Context()
+	holds := func(want map[account.UserID]account.Secret) {
+		t.Helper()
+		got, err := keys.AllDataKeys(ctx)
+		if err != nil || !maps.EqualFunc(got, want, func(a, b account.Secret) bool { return a.KeyID == b.KeyID && bytes.Equal(a.Sealed, b.Sealed) }) {
+			t.Fatalf("%d data keys, not the %d that there are: %v", len(got), len(want), err)
+		}
+	}
+	holds(nil)
+	from, to := secret("old", 1), secret("new", 2)
+	if err := keys.ResealDataKey(ctx, users[0], from, to); !fault.Is(err, fault.Conflict) {
+		t.Fatalf("a user without a data key: %v, want one of the kind %q", err, fault.Conflict)
+	}
+	if err := keys.ResealDataKey(ctx, nobody, from, to); !fault.Is(err, fault.NotFound) {
+		t.Fatalf("nobody: %v, want one of the kind %q", err, fault.NotFound)
+	}
+	for _, user := range users {
+		if _, err := keys.DataKey(ctx, user, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds(map[account.UserID]account.Secret{users[0]: from, users[1]: from})
+	for _, wrong := range []account.Secret{{KeyID: "other", Sealed: from.Sealed}, {KeyID: from.KeyID, Sealed: to.Sealed}} {
+		if err := keys.ResealDataKey(ctx, users[0], wrong, to); !fault.Is(err, fault.Conflict) {
+			t.Fatalf("in place of what it is not: %v, want one of the kind %q", err, fault.Conflict)
+		}
+	}
+	if err := keys.ResealDataKey(ctx, users[0], from, to); err != nil {
+		t.Fatal(err)
+	}
+	holds(map[account.UserID]account.Secret{users[0]: to, users[1]: from})
+	if got, err := keys.DataKey(ctx, users[0], from); err != nil || got.KeyID != to.KeyID {
+		t.Fatalf("after the exchange the data key is sealed by %q, %v", got.KeyID, err)
+	}
 }
