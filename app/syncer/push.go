@@ -123,7 +123,8 @@ func (o *owner) push(ctx context.Context, id mailbox.ID, self *listener) {
 			}
 		})
 	}
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	attempt := 0
+	for ctx.Err() == nil {
 		err := o.listen(ctx, id, func() {
 			attempt = 0
 			o.note(func() { self.reborn = o.heals(id) })
@@ -133,11 +134,16 @@ func (o *owner) push(ctx context.Context, id mailbox.ID, self *listener) {
 		if ctx.Err() != nil || fault.Is(err, fault.Invalid) {
 			return
 		}
-		t := diagnose(err)
-		delay := max(t.retry, mirror.Backoff(attempt, o.m.cfg.RetryMin, o.m.cfg.RetryMax, rand.Float64()))
-		o.log.Info("push connection ended", "mailbox", int64(id), "error", err, "retry", delay)
-		o.pause(ctx, delay, false)
+		o.pushFailed(ctx, id, attempt, err)
+		attempt++
 	}
+}
+
+// pushFailed waits until a push connection is to be tried again.
+func (o *owner) pushFailed(ctx context.Context, id mailbox.ID, attempt int, err error) {
+	delay := max(diagnose(err).retry, mirror.Backoff(attempt, o.m.cfg.RetryMin, o.m.cfg.RetryMax, rand.Float64()))
+	o.log.Info("push connection ended", "mailbox", int64(id), "error", err, "retry", delay)
+	o.pause(ctx, delay, false)
 }
 
 // listen is one push connection: look, then wait for news, again and again. It calls good when the connection works.
@@ -149,51 +155,64 @@ func (o *owner) listen(ctx context.Context, id mailbox.ID, good func()) error {
 	defer func() { _ = l.Close() }()
 	// When this is over nobody waits for the upstream to end its IDLE: it may be why.
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	var state mirror.State // what is supposed: at first nothing, so that the SELECT decides
-	changed := false       // flags, or removed messages
+	var heard *upstream.Event // nil: nothing yet
 	for {
-		b := o.box(id)
-		if b == nil {
-			return fault.New(fault.Unavailable, "listen", "the mailbox is gone")
-		}
-		before := b.uidNext(ctx)
-		if err := o.syncOne(ctx, l, b, state, changed); err != nil {
+		if err := o.lookAndOpen(ctx, l, id, heard, good); err != nil {
 			return err
 		}
-		good()
-		// What was missing before is the rounds' business.
-		if b.uidNext(ctx) != before && before != 0 {
-			if err := o.bodies(ctx, l, []*box{b}, before, false); err != nil {
-				return err
-			}
-		}
-		if l.selected == nil || l.selected.box != b {
-			open := l.reopen(b)
-			if err := l.do(ctx, &open.Select); err != nil {
-				return err
-			}
-			if open.Err != nil {
-				l.forget()
-				return fault.As(fault.Unavailable, "open mailbox", open.Err)
-			}
-		}
-		var news upstream.Event
-		if err := l.Idle(ctx, func(e upstream.Event) bool {
-			news = upstream.Event{
-				Exists: news.Exists || e.Exists, Expunge: news.Expunge || e.Expunge, Flags: news.Flags || e.Flags,
-			}
-			return false
-		}); err != nil {
-			return fault.Wrap("wait for news", err)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		changed = news.Expunge || news.Flags
-		if state = (mirror.State{}); !changed {
-			state = b.grown(ctx)
+		if heard, err = hear(ctx, l); err != nil {
+			return err
 		}
 	}
+}
+
+// lookAndOpen brings the mailbox up to date after what was heard, and selects it. It calls good when the connection works.
+func (o *owner) lookAndOpen(ctx context.Context, l *link, id mailbox.ID, heard *upstream.Event, good func()) error {
+	b := o.box(id)
+	if b == nil {
+		return fault.New(fault.Unavailable, "listen", "the mailbox is gone")
+	}
+	var state mirror.State // what is supposed: when nothing was heard, or not only of a new message, nothing, so that the SELECT decides
+	changed := heard != nil && (heard.Expunge || heard.Flags)
+	if heard != nil && !changed {
+		state = b.grown(ctx)
+	}
+	before := b.uidNext(ctx)
+	if err := o.syncOne(ctx, l, b, state, changed); err != nil {
+		return err
+	}
+	good()
+	// What was missing before is the rounds' business.
+	if b.uidNext(ctx) != before && before != 0 {
+		if err := o.bodies(ctx, l, []*box{b}, before, false); err != nil {
+			return err
+		}
+	}
+	if l.selected != nil && l.selected.box == b {
+		return nil
+	}
+	open := l.reopen(b)
+	if err := l.do(ctx, &open.Select); err != nil {
+		return err
+	}
+	if open.Err != nil {
+		l.forget()
+		return fault.As(fault.Unavailable, "open mailbox", open.Err)
+	}
+	return nil
+}
+
+// hear waits for news of the selected mailbox.
+func hear(ctx context.Context, l *link) (*upstream.Event, error) {
+	news := &upstream.Event{}
+	err := l.Idle(ctx, func(e upstream.Event) bool {
+		news.Exists, news.Expunge, news.Flags = news.Exists || e.Exists, news.Expunge || e.Expunge, news.Flags || e.Flags
+		return false
+	})
+	if err != nil {
+		return nil, fault.Wrap("wait for news", err)
+	}
+	return news, ctx.Err()
 }
 
 // uidNext returns the mailbox's upstream UIDNEXT as it is mirrored.
