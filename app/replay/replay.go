@@ -299,11 +299,14 @@ const patience = 3
 
 // hold leaves a mailbox alone until the mirror has looked at it, or for a while: the longer, the more often this happens in
 // a row.
-func (r *Replayer) hold(id mailbox.ID) {
-	h := r.held[id]
+func (r *Replayer) hold(id mailbox.ID) { r.putOff(r.held, id) }
+
+// putOff makes a mailbox wait, in held or compared: the longer, the more often this happens in a row.
+func (r *Replayer) putOff(in map[mailbox.ID]*holding, id mailbox.ID) {
+	h := in[id]
 	if h == nil {
 		h = &holding{}
-		r.held[id] = h
+		in[id] = h
 	}
 	h.until = r.Clock.Now().Add(r.backoff(h.times, r.cfg.RetryMax))
 	h.times++

@@ -82,21 +82,18 @@ func (r *Replayer) load(ctx context.Context, d *pass) (*work, error) {
 		if len(w.queue) == 0 {
 			return nil, nil
 		}
+		if err := w.readBoxes(ctx); err != nil {
+			return nil, err
+		}
 		items := make([]mutation.Item, len(w.queue))
 		for i, q := range w.queue {
 			items[i] = mutation.Item{
 				Mutation: q.Mutation, Upstream: q.Upstream, SourceUpstream: q.SourceUpstream, SourceHere: q.SourceHere, Departed: q.Departed,
 				Body: q.Content != nil,
 			}
-		}
-		if err := w.readBoxes(ctx); err != nil {
-			return nil, err
-		}
-		for i := range items {
 			// A mailbox that came back because its deletion is parked may have got another name since, and holds that one.
-			it := &items[i]
-			if m, ok := w.boxes[it.Ref.Mailbox]; ok && it.Kind == mutation.Delete && it.State == mutation.Parked && !m.Deleting {
-				it.Name = m.Name
+			if m, ok := w.boxes[q.Ref.Mailbox]; ok && q.Kind == mutation.Delete && q.State == mutation.Parked && !m.Deleting {
+				items[i].Name = m.Name
 			}
 		}
 		w.schedule = mutation.Plan(items, r.Clock.Now())
@@ -478,17 +475,11 @@ func (w *work) compare() {
 	}
 	maps.DeleteFunc(w.compared, func(id mailbox.ID, _ *holding) bool { return !unbound[id] })
 	for id := range unbound {
-		h := w.compared[id]
-		if h == nil {
-			h = &holding{}
-			w.compared[id] = h
-		}
-		if now := w.Clock.Now(); !now.Before(h.until) {
-			h.until = now.Add(w.backoff(h.times, w.cfg.RetryMax))
-			h.times++
+		if h := w.compared[id]; h == nil || !w.Clock.Now().Before(h.until) {
+			w.putOff(w.compared, id)
 			w.host.Compare(id)
 		}
-		w.wait(h.until)
+		w.wait(w.compared[id].until)
 	}
 }
 

@@ -8,8 +8,9 @@
 //  3. Only what can be repeated without a second effect is sent again after an uncertain outcome. The rest is marked
 //     Sent, with its Intent, before it is sent; after an uncertain outcome the upstream is examined first.
 //  4. Plan keeps the order of changes of one message (as Ref or as Source), of changes of mailboxes with the same name, or
-//     one above the other, and of a change of a mailbox and changes of messages in it. Others commute. What is Sent or not
-//     due holds up what is ordered behind it.
+//     one above the other, and of a change of a mailbox and changes of messages in it; but a Create or Rename does not wait
+//     for subscriptions, which name the mailbox by its identity and may need it. Others commute. What is Sent or not due
+//     holds up what is ordered behind it.
 //  5. What is Parked may never be carried out, so that it holds up only what cannot be without it: what is about a message
 //     that it is to place, or a mailbox that it is to create; the loss of the only thing that it can copy from, or, for a
 //     Move, of the mailbox that it goes to; mailboxes that want the name that it was to free, or are above or below it; a

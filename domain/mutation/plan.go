@@ -294,6 +294,7 @@ func (p *planner) mailbox(i int, it *Item) {
 		t.need(b.renamed) // those below it are to be renamed, too
 		t.need(b.sole)
 		t.follow(b.touched)
+		t.follow(b.subscribed) // also under a name that it had before
 	case Subscribe, Unsubscribe:
 		t.need(b.subscribed)
 	}

@@ -193,6 +193,7 @@ func TestHeldUp(t *testing.T) {
 		{"made above what is to be subscribed", boxChange(Subscribe, 2, "A/x"), boxChange(Create, 1, "A"), true, true},
 		{"renamed above what is to be subscribed", boxChange(Subscribe, 2, "A/x"), boxChange(Rename, 1, "A", "B"), true, true},
 		{"deleted while it is to be subscribed", boxChange(Subscribe, 1, "A"), boxChange(Delete, 1, "A"), true, false},
+		{"deleted under another name while it is to be subscribed", boxChange(Subscribe, 1, "A"), boxChange(Delete, 1, "B"), true, false},
 		{"created where subscribing failed", boxChange(Subscribe, 1, "A"), boxChange(Delete, 1, "A"), true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
