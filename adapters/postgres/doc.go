@@ -24,7 +24,7 @@
 //     could, else, give an account away early; never would two owners write, as that hangs on the fence alone. An owner's row
 //     is locked by who says that it lives, and by who finds it dead before a lease of it is taken: of the two one is first.
 //  5. Commits. A transaction that has committed survives a power loss (synchronous_commit=on). One whose COMMIT was sent
-//     and not answered is never run again: the caller gets fault.Unavailable, which says that the outcome is unknown. Before
+//     and not answered is never run again: the caller gets fault.Uncertain. Before
 //     that, what the server undid (a lost connection, a deadlock) is run again; so functions of update and view set their
 //     results anew each time, and have no other effect.
 //  6. Waits are bounded: for a connection by patience, for a lock, by a statement and in an idle transaction by the

@@ -172,7 +172,7 @@ var (
 	errLate   = fault.New(fault.Unavailable, "", "the database is too busy")
 	// errUncertain is the end of a transaction whose COMMIT was sent and not answered. It is never tried again: it may
 	// have happened.
-	errUncertain = fault.New(fault.Unavailable, "",
+	errUncertain = fault.New(fault.Uncertain, "",
 		"the connection to the database was lost during a commit: whether the change was made is unknown")
 )
 

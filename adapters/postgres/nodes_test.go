@@ -365,7 +365,7 @@ func TestLostCommit(t *testing.T) {
 			p.left.Store(c.exchange)
 			err = c.edit(via, s.fence, s.box, 2)
 			if c.unknown {
-				if fails(t, err, fault.Unavailable); !strings.Contains(err.Error(), "unknown") {
+				if fails(t, err, fault.Uncertain); !strings.Contains(err.Error(), "unknown") {
 					t.Errorf("the error says %q", err)
 				}
 			} else {

@@ -103,7 +103,7 @@ func exitStatus(err error) int {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.NotFound, fault.Exists, fault.Forbidden, fault.Denied:
 		return 2
-	case fault.Unavailable, fault.Conflict, fault.Limit, fault.OverQuota:
+	case fault.Unavailable, fault.Uncertain, fault.Conflict, fault.Limit, fault.OverQuota:
 		return 3
 	case fault.Canceled:
 		if errors.Is(err, context.Canceled) {

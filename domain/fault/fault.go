@@ -30,11 +30,12 @@ const (
 	Corrupt                 // stored data failed its own check
 	Canceled                // the caller went away or its deadline passed
 	OverQuota               // the account would hold more than it may
+	Uncertain               // perhaps done and perhaps not: who knows cannot be asked any more
 )
 
 var names = [...]string{
 	"internal", "not found", "exists", "invalid", "denied", "forbidden", "unavailable", "limit", "conflict",
-	"corrupt", "canceled", "over quota",
+	"corrupt", "canceled", "over quota", "uncertain",
 }
 
 // String returns the kind's name in lower case, fit for a log field or a metric label.

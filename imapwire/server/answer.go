@@ -16,7 +16,7 @@ type answer struct {
 	result fsm.Result
 	code   string // the response code with its arguments, without brackets; may be empty
 	text   string
-	silent bool // no answer: the connection ends (conn.readErr)
+	silent bool // no answer: the connection ends (conn.readErr, conn.end)
 	// highest: with QRESYNC the mod-sequence is told up to which the client now knows everything (RFC 7162 section 3.2.7).
 	highest bool
 	// then runs on the main goroutine after the answer was sent: what changes how the connection itself works.
@@ -66,6 +66,11 @@ func (c *conn) failure(cmd fsm.Command, err error) answer {
 		return no(codes[kind], "Internal error")
 	case fault.Canceled:
 		return no(codes[kind], "The command was cancelled")
+	case fault.Uncertain:
+		// Every tagged answer would say something that is not known. A lost connection is what clients take so.
+		c.log.Warn("command with unknown outcome", "command", cmd.String(), "err", err)
+		c.end("[UNAVAILABLE] Whether " + cmd.String() + " was carried out is unknown")
+		return answer{result: fsm.NO, silent: true}
 	}
 	return no(codes[kind], err.Error())
 }

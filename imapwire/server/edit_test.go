@@ -2,8 +2,10 @@ package server
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
@@ -52,6 +54,36 @@ func TestFailuresOfChanges(t *testing.T) {
 	store.mu.Unlock()
 	if got := c.do("STORE 1 +FLAGS (\\Seen)"); got[len(got)-1] != "x OK Store completed" {
 		t.Errorf("afterwards: %q", got)
+	}
+}
+
+// A change of which nobody knows whether it was made gets no answer: each would claim something. The connection ends.
+func TestUnknownOutcome(t *testing.T) {
+	store := newFake()
+	sampleMail(store)
+	ts := startServer(t, store, nil)
+	for _, cmd := range []string{
+		"CREATE New", "STORE 1 FLAGS (\\Seen)", "COPY 1 Empty", "UID MOVE 1 Empty", "EXPUNGE", "APPEND INBOX {3+}\r\nabc",
+		"REPLACE 1 INBOX {3+}\r\nabc",
+	} {
+		c := dial(t, ts.addr).login("INBOX")
+		store.mu.Lock()
+		store.refuse = func(op string) error {
+			if op == "begin append" || op == "store message" {
+				return nil
+			}
+			return fault.New(fault.Uncertain, "commit", "the connection was lost")
+		}
+		store.mu.Unlock()
+		c.send("x " + cmd + "\r\n")
+		_ = c.nc.SetReadDeadline(time.Now().Add(testTimeout))
+		got, err := io.ReadAll(c.r)
+		store.mu.Lock()
+		store.refuse = nil
+		store.mu.Unlock()
+		if err != nil || !strings.HasPrefix(string(got), "* BYE [UNAVAILABLE] Whether ") || strings.Count(string(got), "\r\n") != 1 {
+			t.Errorf("%q: %q, %v", cmd, got, err)
+		}
 	}
 }
 
