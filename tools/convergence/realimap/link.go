@@ -15,6 +15,7 @@ import (
 type link struct {
 	s              *Server
 	client, server net.Conn
+	sent           *intake       // what client says
 	in, from       *bufio.Reader // what client and server say
 
 	// These belong to the goroutine of what is sent.
@@ -45,8 +46,9 @@ type link struct {
 }
 
 func newLink(s *Server, client, server net.Conn) *link {
+	t := newIntake()
 	return &link{
-		s: s, client: client, server: server, in: bufio.NewReader(client), from: bufio.NewReader(server),
+		s: s, client: client, server: server, sent: t, in: bufio.NewReader(t), from: bufio.NewReader(server),
 		looked: map[string]int{}, closed: make(chan struct{}), hung: make(chan struct{}), pending: map[string]*sent{}, changed: make(chan struct{}),
 	}
 }
@@ -55,6 +57,7 @@ func newLink(s *Server, client, server net.Conn) *link {
 // commands were not answered.
 func (l *link) run() (lost int) {
 	var wg sync.WaitGroup
+	wg.Go(func() { l.sent.fill(l.client) })
 	wg.Go(func() {
 		l.answers()
 		l.reset()
@@ -126,7 +129,7 @@ func (l *link) await(ok func() bool) bool {
 	}
 }
 
-// commands passes on what our process sends.
+// commands passes on what our process sends. What it has not got through when it hangs up has no effect.
 func (l *link) commands() {
 	for {
 		line, err := readLine(l.in)
@@ -147,6 +150,10 @@ func (l *link) commands() {
 			f = l.s.Take(class)
 		}
 		l.enter()
+		if l.sent.ended() {
+			l.leave()
+			return
+		}
 		alive := false
 		if f == nil {
 			alive = l.forward(c)

@@ -19,6 +19,7 @@ type proxied struct {
 	client, server net.Conn
 	fromClient     *bufio.Reader // what the server gets
 	fromServer     *bufio.Reader // what the client gets
+	link           *link
 	ended          chan struct{}
 }
 
@@ -30,10 +31,10 @@ func newProxied(t *testing.T) *proxied {
 		t: t, s: s, client: client, server: server, fromClient: bufio.NewReader(server), fromServer: bufio.NewReader(client),
 		ended: make(chan struct{}),
 	}
-	l := newLink(s, a, b)
+	p.link = newLink(s, a, b)
 	go func() {
 		defer close(p.ended)
-		l.run()
+		p.link.run()
 	}()
 	t.Cleanup(func() {
 		_ = client.Close()
@@ -145,6 +146,23 @@ func TestFaults(t *testing.T) {
 		}
 		if n >= 4000 {
 			t.Errorf("%d octets came", n)
+		}
+	})
+	t.Run("hung up while all is still", func(t *testing.T) {
+		p := newProxied(t)
+		p.s.mu.Lock()
+		p.s.still = 1
+		p.s.mu.Unlock()
+		p.send(p.client, "1 CREATE a\r\n2 CREATE b\r\n")
+		_ = p.client.Close()
+		<-p.link.sent.over
+		p.s.mu.Lock()
+		p.s.still = 0
+		p.s.mu.Unlock()
+		p.s.touch(0)
+		<-p.ended
+		if line, err := p.fromClient.ReadString('\n'); err == nil {
+			t.Fatalf("the server gets %q", line)
 		}
 	})
 	t.Run("held, and given up", func(t *testing.T) {

@@ -126,12 +126,14 @@ func (s *Server) Find(validity, uid uint32) *upstreamsim.Message {
 // errAgain says that a mailbox became another while it was read.
 var errAgain = errors.New("it changes all the time")
 
-// read reads everything; s.acting is held. The connection may be lost when a mailbox is deleted that is being read.
+// read reads everything; s.acting is held. The connection may be lost when a mailbox is deleted that is being read, or
+// never get over that.
 func (s *Server) read() (all []found, err error) {
 	for until := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		if all, err = s.readOnce(); err == nil || time.Now().After(until) {
 			return all, err
 		}
+		s.hangUp()
 	}
 }
 

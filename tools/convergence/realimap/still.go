@@ -31,7 +31,7 @@ func (s *Server) Drain() {
 		open, changed := 0, s.changed
 		for l := range s.links {
 			l.mu.Lock()
-			if l.left {
+			if l.left || l.sent.ended() {
 				open++
 			}
 			l.mu.Unlock()

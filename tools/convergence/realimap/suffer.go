@@ -1,10 +1,8 @@
 package realimap
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"imapped/tools/convergence/upstreamsim"
@@ -127,7 +125,9 @@ func (l *link) unheard(c *sent, n int) {
 		return
 	}
 	for range n {
-		_ = l.client.SetReadDeadline(time.Now().Add(ghostly))
+		if l.in.Buffered() == 0 && !l.sent.within(ghostly) {
+			return
+		}
 		line, err := readLine(l.in)
 		if err != nil {
 			return
@@ -156,41 +156,28 @@ func (l *link) muteAfterPlus() {
 	l.lastPlus = true
 }
 
+// goneWithin is how long it takes at most to see that our process has hung up.
+const goneWithin = time.Millisecond
+
 // gone says whether our process has hung up: then what it has not got through has no effect.
 func (l *link) gone() bool {
-	_ = l.client.SetReadDeadline(time.Now().Add(time.Millisecond))
-	defer func() { _ = l.client.SetReadDeadline(time.Time{}) }()
-	for n := l.in.Buffered() + 1; n <= l.in.Size(); n = l.in.Buffered() + 1 {
-		if _, err := l.in.Peek(n); err != nil {
-			return !errors.Is(err, os.ErrDeadlineExceeded)
-		}
+	t := time.NewTimer(goneWithin)
+	defer t.Stop()
+	select {
+	case <-l.sent.over:
+		return true
+	case <-t.C:
+		return false
 	}
-	return false
 }
 
 // wait waits for a hold's end, and says no when our process loses the connection before.
 func (l *link) wait(h *upstreamsim.Hold) bool {
-	lost := make(chan struct{})
-	looking := make(chan struct{})
-	go func() {
-		defer close(looking)
-		for n := l.in.Buffered() + 1; n <= l.in.Size(); n = l.in.Buffered() + 1 {
-			if _, err := l.in.Peek(n); err != nil {
-				close(lost)
-				return
-			}
-		}
-	}()
-	alive := true
 	select {
 	case <-h.Done():
-	case <-lost:
-		alive = false
+		return true
+	case <-l.sent.over:
 	case <-l.closed:
-		alive = false
 	}
-	_ = l.client.SetReadDeadline(time.Now()) // ends the look
-	<-looking
-	_ = l.client.SetReadDeadline(time.Time{})
-	return alive
+	return false
 }
