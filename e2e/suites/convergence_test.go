@@ -45,7 +45,7 @@ func TestConvergenceDovecot(t *testing.T) {
 		args = append(args, on.addr, d.Addr, on.shell, fmt.Sprintf("docker exec -i %s sh", d.GetContainerID()))
 	}
 	if os.Getenv(storeVariable) == "servers" {
-		args = append(args, "-store", "postgres")
+		args = append(args, "-store", "postgres", "-s3", "start", "-redis", "start")
 	}
 	args = append(args, "-maildir", (&harness.Dovecot{}).Home("%u"))
 	play := exec.CommandContext(t.Context(), binary, args...)

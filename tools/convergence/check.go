@@ -233,8 +233,9 @@ func (r *rig) agreeOn(f *found, st upstreamsim.State, m metadata.Mirrored, ops m
 	}
 	bodies := map[mailbox.UID]*token{}
 	if err := r.w.db.Contents(r.ctx, r.acc, m.ID, mailbox.SetOf(uids...), 0, func(c *metadata.Content) error {
-		bodies[c.UID] = r.m.byRaw[string(r.w.disk.get(c.Blob))]
-		return nil
+		raw, err := readBlob(r.ctx, r.w.disk, c.Blob)
+		bodies[c.UID] = r.m.byRaw[string(raw)]
+		return err
 	}); err != nil {
 		return err
 	}

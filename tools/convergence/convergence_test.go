@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func number(t *testing.T, name string, or uint64) uint64 {
 // two fail the run.
 const tolerated = 1
 
-// pgServer is the server of TestConvergencePostgres.
+// pgServer is the server of TestConvergenceServers.
 var pgServer pgtest.Server
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m, &pgServer)) }
@@ -37,24 +38,32 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m, &pgServer)) }
 // TestConvergence plays histories with fresh seeds. IMAPPED_SEED replays from one, IMAPPED_HISTORIES says how many.
 func TestConvergence(t *testing.T) {
 	if testing.Short() {
-		converge(t, "sqlite", 100)
+		converge(t, stores{metadata: "sqlite"}, 100)
 		return
 	}
-	converge(t, "sqlite", 1500)
+	converge(t, stores{metadata: "sqlite"}, 1500)
 }
 
-// TestConvergencePostgres does so on the store of many nodes.
-func TestConvergencePostgres(t *testing.T) {
+// TestConvergenceServers does so on the stores of many nodes: Postgres, S3 and Redis.
+func TestConvergenceServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a history takes several times as long as on SQLite")
 	}
-	converge(t, pgServer.URL(t), 100)
+	for _, program := range []string{"versitygw", "redis-server"} {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	converge(t, stores{pgServer.URL(t), started, started}, 100)
 }
 
-func converge(t *testing.T, store string, or uint64) {
+func converge(t *testing.T, in stores, or uint64) {
 	t.Helper()
 	histories, seed := number(t, "IMAPPED_HISTORIES", or), number(t, "IMAPPED_SEED", rand.Uint64()>>16)
-	tmpl, err := newTemplate(servers{}, store)
+	tmpl, err := newTemplate(servers{}, in)
 	if err != nil {
 		t.Fatal(err)
 	}

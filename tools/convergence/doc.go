@@ -12,7 +12,8 @@
 // same operations and faults; goroutines run as they run, so that a failure may need several runs to come back.
 //
 // The metadata store is SQLite, in memory; with -store postgres, or a Postgres URL, it is that, where each history is a user of
-// one database. That takes a few times as long. -store postgres starts a server, for which its programs must be installed.
+// one database. That takes a few times as long. Blobs and hints are in memory; with -s3 and -redis they are there. -store postgres,
+// -s3 start and -redis start start servers, for which their programs (of versitygw, of Redis) must be installed.
 //
 // The upstream is upstreamsim, in this process, or, with -imap, a real IMAP server (realimap): a user for each history, our
 // own IMAP client, a proxy in between that makes the faults, and that hides what the history's upstream does not offer. A

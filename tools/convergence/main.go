@@ -18,8 +18,8 @@ func main() {
 		on        = flag.Bool("on", false, "go on after failures, and tell of all")
 		traces    = flag.String("traces", "", "write what happened in those that fail to files of this folder")
 		shrinking = flag.Bool("shrink", true, "shrink the first history that fails")
-		store     = flag.String("store", "sqlite", "the metadata store: sqlite, postgres (a server is started) or a Postgres URL")
 		to        servers
+		in        stores
 	)
 	flag.StringVar(&to.Addr, "imap", "", "play on the IMAP server at this host:port, without TLS; empty: in this process")
 	flag.StringVar(&to.Dot, "imap-dot", "", "the same with \".\" between the levels of names")
@@ -27,6 +27,9 @@ func main() {
 	flag.StringVar(&to.DotShell, "shell-dot", "sh", "the same with \".\"")
 	flag.StringVar(&to.Home, "maildir", "/srv/mail/%u/Maildir", "where it keeps the mail of user %u")
 	flag.StringVar(&to.Password, "password", "secret", "every user's password; every user exists")
+	flag.StringVar(&in.metadata, "store", "sqlite", "the metadata store: sqlite, postgres (a server is started) or a Postgres URL")
+	flag.StringVar(&in.s3, "s3", "", "the blob store: http://KEY:SECRET@HOST:PORT/BUCKET, or start (versitygw); empty: in memory")
+	flag.StringVar(&in.redis, "redis", "", "what carries hints: redis://HOST:PORT, or start; empty: they stay in their process")
 	flag.Parse()
 	if (to.Addr == "") != (to.Dot == "") {
 		fmt.Fprintln(os.Stderr, "-imap and -imap-dot belong together")
@@ -35,16 +38,16 @@ func main() {
 	if *seed == 0 {
 		*seed = rand.Uint64() >> 16
 	}
-	if err := simulate(to, *store, *histories, *seed, *parallel, *file, *verbose, *on, *shrinking, *traces); err != nil {
+	if err := simulate(to, in, *histories, *seed, *parallel, *file, *verbose, *on, *shrinking, *traces); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 func simulate(
-	to servers, store string, histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool, traces string,
+	to servers, in stores, histories int, seed uint64, parallel int, file string, verbose, on, shrinking bool, traces string,
 ) (err error) {
-	t, err := newTemplate(to, store)
+	t, err := newTemplate(to, in)
 	if err != nil {
 		return err
 	}

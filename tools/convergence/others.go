@@ -40,77 +40,59 @@ func (plainSealer) Open(s account.Secret, _ []byte) ([]byte, error) {
 	return bytes.Clone(s.Sealed), nil
 }
 
-// disk is the blobs that are durable.
+// disk is a blob store in memory. What is in it is durable.
 type disk struct {
 	mu    sync.Mutex
 	blobs map[blob.Key][]byte
 }
 
-// get returns a blob's bytes, or nil.
-func (d *disk) get(k blob.Key) []byte {
+// Put implements blob.Store.
+func (d *disk) Put(_ context.Context, raws ...[]byte) ([]blob.Key, error) {
+	keys := make([]blob.Key, len(raws))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.blobs[k]
-}
-
-func (d *disk) put(b []byte) blob.Key {
-	k := blob.Key(sha256.Sum256(b))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.blobs[k] == nil {
-		d.blobs[k] = bytes.Clone(b)
+	for i, raw := range raws {
+		keys[i] = sha256.Sum256(raw)
+		if d.blobs[keys[i]] == nil {
+			d.blobs[keys[i]] = bytes.Clone(raw)
+		}
 	}
-	return k
+	return keys, nil
 }
 
-// blobs is the blob store as one process sees it.
-type blobs struct {
-	lane
-	disk *disk
+// Open implements blob.Store.
+func (d *disk) Open(_ context.Context, k blob.Key) (blob.Blob, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b, ok := d.blobs[k]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "open blob", "no such blob")
+	}
+	return opened{bytes.NewReader(b)}, nil
 }
 
-func (s blobs) Put(_ context.Context, raws ...[]byte) ([]blob.Key, error) {
-	return call(s.lane, "Put", true, func() ([]blob.Key, error) {
-		keys := make([]blob.Key, len(raws))
-		for i, raw := range raws {
-			keys[i] = s.disk.put(raw)
-		}
-		return keys, nil
-	})
-}
-
-func (s blobs) Open(_ context.Context, k blob.Key) (blob.Blob, error) {
-	return call(s.lane, "Open", false, func() (blob.Blob, error) {
-		b := s.disk.get(k)
-		if b == nil {
-			return nil, fault.New(fault.NotFound, "open blob", "no such blob")
-		}
-		return opened{bytes.NewReader(b)}, nil
-	})
-}
-
-func (s blobs) Create(context.Context) (blob.Writer, error) {
-	return call(s.lane, "Create", false, func() (blob.Writer, error) { return &blobWriter{s: s}, nil })
-}
+// Create implements blob.Store.
+func (d *disk) Create(context.Context) (blob.Writer, error) { return &written{d: d}, nil }
 
 type opened struct{ *bytes.Reader }
 
 func (opened) Close() error { return nil }
 
-type blobWriter struct {
-	s  blobs
+// written is a blob of disk that is being written.
+type written struct {
+	d  *disk
 	mu sync.Mutex
 	b  []byte
 }
 
-func (w *blobWriter) Write(p []byte) (int, error) {
+func (w *written) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.b = append(w.b, p...)
 	return len(p), nil
 }
 
-func (w *blobWriter) ReadAt(p []byte, off int64) (int, error) {
+func (w *written) ReadAt(p []byte, off int64) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := copy(p, w.b[min(off, int64(len(w.b))):])
@@ -120,13 +102,61 @@ func (w *blobWriter) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (w *blobWriter) Commit(context.Context) (blob.Key, error) {
+func (w *written) Commit(ctx context.Context) (blob.Key, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return call(w.s.lane, "Commit", true, func() (blob.Key, error) { return w.s.disk.put(w.b), nil })
+	keys, err := w.d.Put(ctx, w.b)
+	if err != nil {
+		return blob.Key{}, err
+	}
+	return keys[0], nil
 }
 
-func (w *blobWriter) Close() error { return nil }
+func (w *written) Close() error { return nil }
+
+// readBlob returns a blob's bytes, or nil where there is none.
+func readBlob(ctx context.Context, from blob.Store, k blob.Key) ([]byte, error) {
+	b, err := from.Open(ctx, k)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = b.Close() }()
+	return io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
+}
+
+// blobs is a blob store as one process sees it.
+type blobs struct {
+	lane
+	to blob.Store
+}
+
+func (s blobs) Put(ctx context.Context, raws ...[]byte) ([]blob.Key, error) {
+	return call(s.lane, "Put", true, func() ([]blob.Key, error) { return s.to.Put(ctx, raws...) })
+}
+
+func (s blobs) Open(ctx context.Context, k blob.Key) (blob.Blob, error) {
+	return call(s.lane, "Open", false, func() (blob.Blob, error) { return s.to.Open(ctx, k) })
+}
+
+func (s blobs) Create(ctx context.Context) (blob.Writer, error) {
+	return call(s.lane, "Create", false, func() (blob.Writer, error) {
+		w, err := s.to.Create(ctx)
+		return blobWriter{w, s.lane}, err
+	})
+}
+
+// blobWriter is a blob that one process writes.
+type blobWriter struct {
+	blob.Writer
+	life lane
+}
+
+func (w blobWriter) Commit(ctx context.Context) (blob.Key, error) {
+	return call(w.life, "Commit", true, func() (blob.Key, error) { return w.Writer.Commit(ctx) })
+}
 
 // dialer is the upstream as one process sees it.
 type dialer struct {

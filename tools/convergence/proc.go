@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
 	"sync"
 	"time"
 
-	"imapped/adapters/memory"
 	"imapped/app/session"
 	"imapped/app/syncer"
 	"imapped/domain/account"
@@ -26,7 +26,8 @@ const clients = 3
 type world struct {
 	db     database
 	user   account.UserID
-	disk   *disk
+	out    *outside
+	disk   blob.Store
 	clock  *simClock
 	dialer upstream.Dialer
 	log    *slog.Logger
@@ -74,6 +75,7 @@ type proc struct {
 	owner   string
 	push    bool
 	manager *syncer.Manager
+	bus     io.Closer // once
 	clients [clients]*client
 	ended   sync.WaitGroup
 	failed  error // of Run
@@ -114,9 +116,14 @@ const leaseTTL = time.Hour
 // start starts a process.
 func (w *world) start(owner string, push bool) (*proc, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &proc{life: newLife(cancel), w: w, owner: owner, push: push}
+	bus, end, err := w.out.bus(w.log)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	p := &proc{life: newLife(cancel), w: w, owner: owner, push: push, bus: end}
 	slow, free := lane{p.life, false}, lane{p.life, true}
-	s, b, bus := store{slow, w.db, nil}, blobs{slow, w.disk}, new(memory.Bus)
+	s, b := store{slow, w.db, nil}, blobs{slow, w.disk}
 	p.manager = syncer.New(syncer.Ports{
 		Accounts: s, Leases: s, Statuses: s, Mirror: s, Messages: s, Bodies: s, Queue: s, Edits: s, Blobs: blob.Shared{Store: b},
 		Dialer: dialer{slow, w.dialer}, Secrets: plainSealer{}, Bus: bus, Clock: w.clock, Log: w.log.With("process", owner),
@@ -160,6 +167,11 @@ func (p *proc) stop() error {
 	case <-done:
 	case <-time.After(patience):
 		return fmt.Errorf("the process does not stop:\n%s", goroutines())
+	}
+	err := p.bus.Close()
+	p.bus = io.NopCloser(nil)
+	if err != nil {
+		return err
 	}
 	if p.failed != nil && !p.isDead() {
 		return fmt.Errorf("the process failed: %w", p.failed)

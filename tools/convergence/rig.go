@@ -14,7 +14,6 @@ import (
 	"imapped/domain/fault"
 	"imapped/domain/flag"
 	"imapped/domain/mailbox"
-	"imapped/ports/blob"
 	"imapped/ports/metadata"
 	"imapped/tools/convergence/upstreamsim"
 )
@@ -42,18 +41,26 @@ type rig struct {
 type template struct {
 	to  servers
 	dbs databases
+	out *outside
 }
 
-// newTemplate opens the databases that store names (-store).
-func newTemplate(to servers, store string) (*template, error) {
-	dbs, err := openDatabases(store)
+// stores is where the processes keep what they know: -store, -s3 and -redis.
+type stores struct{ metadata, s3, redis string }
+
+// newTemplate opens the stores.
+func newTemplate(to servers, in stores) (*template, error) {
+	out, err := openOutside(in.s3, in.redis)
 	if err != nil {
 		return nil, err
 	}
-	return &template{to: to, dbs: dbs}, nil
+	dbs, err := openDatabases(in.metadata)
+	if err != nil {
+		return nil, errors.Join(err, out.close())
+	}
+	return &template{to: to, dbs: dbs, out: out}, nil
 }
 
-func (t *template) remove() error { return t.dbs.remove() }
+func (t *template) remove() error { return errors.Join(t.dbs.remove(), t.out.close()) }
 
 // play runs a history and returns what is wrong. Where out is not nil it gets told what happens.
 func (t *template) play(h History, out io.Writer) (err error) {
@@ -82,7 +89,7 @@ func (t *template) play(h History, out io.Writer) (err error) {
 		log = slog.New(slog.NewTextHandler(out, nil))
 	}
 	r.w = &world{
-		db: db, user: acc.User, disk: &disk{blobs: map[blob.Key][]byte{}}, clock: new(simClock), dialer: r.sim, log: log,
+		db: db, user: acc.User, out: t.out, disk: t.out.store(), clock: new(simClock), dialer: r.sim, log: log,
 		pace: t.to.pace() * t.dbs.pace(),
 	}
 	err = r.run()
