@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 
+	"imapped/domain/account"
 	"imapped/ports/metadata"
 )
 
@@ -16,4 +17,14 @@ func Hold(ctx context.Context, s *Store, f metadata.Fence, fn func()) error {
 		t.later(`UPDATE account_counters SET uidvalidity = uidvalidity + 1 WHERE account_id = $1`, int64(f.Account))
 		return nil
 	})
+}
+
+// AtGate returns how many calls have the turn at an account's gate, or wait for it.
+func AtGate(s *Store, acc account.ID) int {
+	s.gates.mu.Lock()
+	defer s.gates.mu.Unlock()
+	if g := s.gates.of[acc]; g != nil {
+		return g.users
+	}
+	return 0
 }

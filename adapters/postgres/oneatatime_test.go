@@ -1,10 +1,12 @@
 package postgres_test
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 
+	"imapped/adapters/postgres"
 	"imapped/domain/mailbox"
 )
 
@@ -46,4 +48,38 @@ func TestOneAsksForTheLock(t *testing.T) {
 	if most != 1 {
 		t.Errorf("%d changes waited for the lock at the same time", most)
 	}
+}
+
+// TestWaitersHoldNoConnection: changes that wait for their account leave the connections to others.
+func TestWaitersHoldNoConnection(t *testing.T) {
+	url := database(t)
+	s := fixture(t, url)
+	s.fill(t, 3)
+	few := openWith(t, postgres.Options{URL: url, Connections: 2})
+	ctx := t.Context()
+	c := connect(t, url)
+	_, err := c.Exec(ctx, `BEGIN`)
+	must(t, err)
+	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
+	must(t, err)
+	var changes sync.WaitGroup
+	for range 3 {
+		changes.Go(func() {
+			if _, err := few.EditFlags(ctx, s.fence.Account, toggle(s.box, mailbox.SetOf[uint32](1, 3), true)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for end := time.Now().Add(5 * time.Second); postgres.AtGate(few, s.fence.Account) < 3; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("not all changes are at the gate")
+		}
+	}
+	waitsForLock(t, url)
+	if _, err := few.Mailbox(ctx, s.fence.Account, s.box); err != nil {
+		t.Errorf("read beside changes that wait: %v", err)
+	}
+	_, err = c.Exec(ctx, `ROLLBACK`)
+	must(t, err)
+	changes.Wait()
 }

@@ -14,11 +14,12 @@ import (
 	"imapped/domain/mailbox"
 )
 
-// tx is a connection at work for one call. Statements are queued and go out together with the next one whose answer is
+// tx is what one call does with a connection, which it gets when something is to be sent: who waits at a gate has none.
+// Statements are queued and go out together with the next one whose answer is
 // needed, or with COMMIT, so that a call costs as many round trips as it has questions. One goroutine uses it.
 type tx struct {
 	s     *Store
-	conn  *pgxpool.Conn
+	conn  *pgxpool.Conn // nil: nothing was sent
 	batch *pgx.Batch
 	heard bool        // the server has answered a statement of those that were sent last
 	late  *time.Timer // gives a server up that says nothing, while one is listened to
@@ -107,7 +108,7 @@ func (t *tx) flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := t.enter(ctx); err != nil {
+	if err := t.connect(ctx); err != nil {
 		return err
 	}
 	err := t.send(ctx)
@@ -118,7 +119,7 @@ func (t *tx) flush(ctx context.Context) error {
 }
 
 // idle says whether the connection has no transaction.
-func (t *tx) idle() bool { return t.conn.Conn().PgConn().TxStatus() == 'I' }
+func (t *tx) idle() bool { return t.conn == nil || t.conn.Conn().PgConn().TxStatus() == 'I' }
 
 // send sends what is queued and returns the first error of its answers. ctx does not end the wait for them - then nothing
 // would be known about a COMMIT - but asks the server to come to an end.
@@ -160,6 +161,9 @@ func (t *tx) release() {
 	if t.leave != nil {
 		defer t.leave() // when the lock is given back
 	}
+	if t.conn == nil {
+		return
+	}
 	if t.spent {
 		ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 		defer cancel()
@@ -176,7 +180,7 @@ func (t *tx) commit(ctx context.Context) error {
 	if t.idle() && t.batch.Len() <= 1 {
 		return nil // no more than BEGIN has been queued
 	}
-	if err := t.enter(ctx); err != nil {
+	if err := t.connect(ctx); err != nil {
 		return err
 	}
 	t.later("COMMIT")
@@ -209,7 +213,7 @@ func (u *uncertain) Unwrap() []error {
 // rollback ends a transaction that is not to be.
 func (t *tx) rollback() {
 	t.batch = &pgx.Batch{}
-	if t.spent || t.conn.Conn().IsClosed() || t.idle() {
+	if t.spent || t.idle() || t.conn.Conn().IsClosed() {
 		return
 	}
 	t.later("ROLLBACK")
@@ -252,6 +256,9 @@ func (s *Store) single(ctx context.Context, op string, fn func(r *row), text str
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			if err := t.connect(ctx); err != nil {
+				return err
+			}
 			t.heard = false
 			stop := t.watch(ctx)
 			rows, err := t.conn.Query(context.Background(), text, args...)
@@ -283,20 +290,30 @@ func (s *Store) stream(ctx context.Context, op string, fn func(t *tx) error) err
 	}))
 }
 
-// with runs fn with a connection of the pool.
+// with runs fn with a tx.
 func (s *Store) with(ctx context.Context, fn func(t *tx) error) error {
 	if s.closed.Load() {
 		return errClosed
 	}
-	wait, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	conn, err := s.pool.Acquire(wait)
-	if err != nil {
-		return s.refused(ctx, wait, err)
-	}
-	t := &tx{s: s, conn: conn, batch: &pgx.Batch{}}
+	t := &tx{s: s, batch: &pgx.Batch{}}
 	defer t.release()
 	return fn(t)
+}
+
+// connect gets the turn at the gate of the account whose lock is to be asked for next, if there is one, and then a
+// connection of the pool, unless the call has one.
+func (t *tx) connect(ctx context.Context) error {
+	if err := t.enter(ctx); err != nil || t.conn != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, t.s.patience)
+	defer cancel()
+	conn, err := t.s.pool.Acquire(wait)
+	if err != nil {
+		return t.s.refused(ctx, wait, err)
+	}
+	t.conn = conn
+	return nil
 }
 
 // refused says why there was no connection.
