@@ -56,6 +56,8 @@ var edges = []edge{
 	{"tools/convergence", "adapters/memory", "over the event bus of a process"},
 	{"tools/convergence", "adapters/sqlite", "and the real store"},
 	{"tools/convergence", "adapters/postgres", "or the one of many nodes"},
+	{"tools/convergence", "adapters/s3", "with the blobs of many nodes"},
+	{"tools/convergence", "adapters/redis", "and the hints between them"},
 	{"tools/convergence", "adapters/upstream", "and, where the upstream is a real server, the real client"},
 }
 
