@@ -80,6 +80,7 @@ func (r *runner) watchedAfar(id mailbox.ID) {
 		r.afar = map[mailbox.ID]time.Time{}
 	}
 	r.afar[id] = r.m.Clock.Now()
+	r.isAfar.Store(true)
 	r.mu.Unlock()
 	if !known {
 		r.count(id, 1)
@@ -91,6 +92,9 @@ func (m *Manager) forgetAfar(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runners {
+		if !r.isAfar.Load() {
+			continue
+		}
 		var left []mailbox.ID
 		r.note(func() {
 			for id, at := range r.afar {
@@ -99,6 +103,7 @@ func (m *Manager) forgetAfar(now time.Time) {
 					left = append(left, id)
 				}
 			}
+			r.isAfar.Store(len(r.afar) > 0)
 		})
 		for _, id := range left {
 			r.count(id, -1)

@@ -27,6 +27,7 @@ type runner struct {
 	log     *slog.Logger
 	done    chan struct{} // closed when run has ended
 	kick    chan struct{} // wakes the waiting main loop
+	watched chan struct{} // tells it that mailboxes are open which it is to look at
 	demand  *demand
 	owner   *owner
 	calm    atomic.Bool // the main loop waits for its next round or attempt
@@ -49,6 +50,7 @@ type runner struct {
 	waiting []chan error
 	watches map[mailbox.ID]int
 	afar    map[mailbox.ID]time.Time // when another node said last that somebody has the mailbox open there
+	isAfar  atomic.Bool              // there is something in it
 	opened  chan struct{}            // tells of a change of watches, or of the list of mailboxes
 	// doubtful says that something implausible waits for a second look, which is to come soon.
 	doubtful  bool
@@ -78,6 +80,7 @@ func newRunner(m *Manager, a account.Account, f metadata.Fence, at time.Time) *r
 		log:     m.Log.With("account", int64(a.ID)),
 		done:    make(chan struct{}),
 		kick:    make(chan struct{}, 1),
+		watched: make(chan struct{}, 1),
 		last:    account.StateStopped,
 		boxes:   map[mailbox.ID]*box{},
 		turns:   map[mailbox.ID]chan struct{}{},
@@ -292,8 +295,8 @@ func (o *owner) rest(ctx context.Context, l *link, poll time.Duration) error {
 	defer o.calm.Store(false)
 	until := time.NewTimer(poll)
 	defer until.Stop()
-	look := time.NewTicker(watchEvery)
-	defer look.Stop()
+	var look <-chan time.Time // while somebody has a mailbox open: for most accounts nobody has, and a ticker would wake thousands
+	o.toldWatched()
 	for {
 		if o.wanted() {
 			return nil
@@ -307,10 +310,16 @@ func (o *owner) rest(ctx context.Context, l *link, poll time.Duration) error {
 		case <-o.kick:
 		case <-until.C:
 			return nil
-		case <-look.C:
+		case <-o.watched:
+			if look == nil {
+				look = time.After(watchEvery)
+			}
+		case <-look:
 			if err := o.lookAtWatched(ctx, l); err != nil {
 				return err
 			}
+			look = nil
+			o.toldWatched()
 		}
 	}
 }
@@ -411,7 +420,26 @@ func (r *runner) count(id mailbox.ID, by int) {
 		delete(r.watches, id)
 	}
 	r.mu.Unlock()
+	r.toldWatched()
 	r.reconsider()
+}
+
+// isWatched says whether somebody has a mailbox open.
+func (r *runner) isWatched() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.watches) > 0
+}
+
+// toldWatched tells the main loop so, if it is.
+func (r *runner) toldWatched() {
+	if !r.isWatched() {
+		return
+	}
+	select {
+	case r.watched <- struct{}{}:
+	default:
+	}
 }
 
 // reconsider makes pushes look again at what it is to listen to.

@@ -12,7 +12,7 @@ import (
 // told otherwise. What thousands of resting accounts hold is live and never changes, so that such a reserve is of no use.
 const (
 	reserve      = 64 << 20 // octets that may be garbage, whatever is live
-	leastPercent = 40       // a smaller part would cost more in collections than it saves
+	leastPercent = 25       // a smaller part would cost more in collections than it saves
 	reserveEvery = 15 * time.Second
 )
 
@@ -44,7 +44,7 @@ func thrift(ctx context.Context) {
 
 // percent returns the collector's target for what is live, in octets. It moves in steps: to set it costs a collection.
 func percent(live uint64) int {
-	const step = 20
+	const step = 25
 	p := 100
 	if live > reserve {
 		p = int(reserve * 100 / live)
