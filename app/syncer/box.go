@@ -172,6 +172,18 @@ func (o *owner) refresh(ctx context.Context, boxes []*box) ([]*box, error) {
 	return ready, nil
 }
 
+// atRest says whether the upstream says of all the mailboxes, whose turns the caller has, what it said when they were looked at
+// last, and nothing else calls for a look: then the store need not be asked about them.
+func (o *owner) atRest(l *link, boxes []*box, states map[string]*mirror.State) bool {
+	now := o.m.Clock.Now()
+	return !slices.ContainsFunc(boxes, func(b *box) bool {
+		odd := false
+		o.note(func() { odd = b.due || b.trouble != "" })
+		st := states[b.raw()]
+		return odd || st == nil || len(b.gaps) > 0 || mirror.PlanMailbox(o.known(b, now, false, false), *st, b.features(l)) != mirror.Nothing
+	})
+}
+
 // loadBoxes reads the account's mailboxes from the store into r.boxes; what is remembered of a mailbox stays.
 func (o *owner) loadBoxes(ctx context.Context) ([]metadata.Mirrored, error) {
 	infos, err := o.m.Mirror.Mirrored(ctx, o.account.ID)

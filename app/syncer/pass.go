@@ -96,6 +96,9 @@ func (o *owner) passGroup(ctx context.Context, l *link, group []*box, states map
 		return false, err
 	}
 	defer turns.giveBack()
+	if !asked && o.atRest(l, group, states) {
+		return false, nil
+	}
 	ready, err := o.refresh(ctx, group)
 	if err != nil {
 		return false, err
@@ -182,28 +185,37 @@ func (o *owner) syncOne(ctx context.Context, l *link, b *box, state mirror.State
 
 func (o *owner) newPass(l *link, b *box, asked, quick bool) *pass {
 	now := o.m.Clock.Now()
+	return &pass{o: o, l: l, b: b, at: now, asked: asked, known: o.known(b, now, asked, quick)}
+}
+
+// known is what is known of a mailbox, whose turn the caller has.
+func (o *owner) known(b *box, now time.Time, asked, quick bool) mirror.Known {
 	if b.fullAt.IsZero() {
 		b.fullAt = now.Add(time.Duration((rand.Float64() - 1) * 0.9 * float64(o.m.cfg.Full)))
 	}
 	full := false
 	o.note(func() { full = b.full })
-	return &pass{o: o, l: l, b: b, at: now, asked: asked, known: mirror.Known{
+	return mirror.Known{
 		Checkpoint: mirror.Checkpoint(b.up.Checkpoint),
 		Rows:       b.bound + uint32(b.gaps.Len()),
 		FullDue:    full || now.Sub(b.fullAt) >= o.m.cfg.Full || len(b.suspect) > 0,
 		FlagsDue:   asked || now.Sub(b.flagsAt) >= o.m.cfg.Poll/2,
 		Quick:      quick,
 		Confirmed:  b.confirmed,
-	}}
+	}
+}
+
+// features is what the upstream can do that is to be relied on for the mailbox.
+func (b *box) features(l *link) mirror.Features {
+	if b.distrusted == l {
+		return mirror.Features{}
+	}
+	return l.features
 }
 
 // plan chooses the step for what the upstream says.
 func (p *pass) plan(u mirror.State) {
-	f := p.l.features
-	if p.b.distrusted == p.l {
-		f = mirror.Features{}
-	}
-	p.step = mirror.PlanMailbox(p.known, u, f)
+	p.step = mirror.PlanMailbox(p.known, u, p.b.features(p.l))
 	switch {
 	case p.gapsDue() && !p.known.Quick && (p.step == mirror.Nothing || p.step == mirror.Changes || p.step == mirror.Resync):
 		p.step = mirror.Compare
