@@ -45,7 +45,7 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	only := flag.String("run", "mirror,servers,memory,push,store,idle", "the benchmarks to run")
+	only := flag.String("run", "mirror,servers,select,memory,push,store,idle", "the benchmarks to run")
 	pairs := flag.Int("pairs", 5, "pairs of runs where two programs are compared")
 	flag.Parse()
 	b := &bench{pairs: max(*pairs, 1)}
@@ -72,7 +72,7 @@ func run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.clients.Close()) }()
 	for _, name := range strings.Split(*only, ",") {
 		f, ok := map[string]func(context.Context) error{
-			"mirror": b.mirror, "servers": b.servers, "accounts": b.accounts, "memory": b.memory, "push": b.push, "store": b.store, "idle": b.idle,
+			"mirror": b.mirror, "servers": b.servers, "accounts": b.accounts, "memory": b.memory, "push": b.push, "store": b.store, "select": b.selects, "idle": b.idle,
 		}[name]
 		if !ok {
 			return fmt.Errorf("there is no benchmark %q", name)
