@@ -135,7 +135,7 @@ func (r *rig) deleted(s state) {
 		switch {
 		case i != nil:
 			d.insts = append(d.insts, i)
-			i.lo = 0
+			r.m.goesWith(i)
 		case s.rows[uid].tok != nil:
 			r.m.unknown(s.rows[uid].tok)
 		}
@@ -147,7 +147,7 @@ func (r *rig) deleted(s state) {
 				i = r.m.byPtr[p]
 			}
 			if i != nil && s.insts[u.UID] == nil {
-				i.lo = 0
+				r.m.goesWith(i)
 			}
 		}
 	}

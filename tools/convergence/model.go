@@ -162,6 +162,13 @@ func (m *model) removedHere(i *inst) {
 	i.lo, i.hi, i.removed = 0, 0, true
 }
 
+// goesWith notes that our side deleted the mailbox in which it had an instance.
+func (m *model) goesWith(i *inst) {
+	if !m.again(i) {
+		i.lo = 0
+	}
+}
+
 // again deals with the removal of an instance that was removed before, where a reset made equal ones each other's: it may
 // be another that goes.
 func (m *model) again(i *inst) bool {
