@@ -43,10 +43,7 @@ func (t *template) many(histories int, seed uint64, parallel int, on bool, trace
 				}
 				h := generate(seed + n)
 				err := t.traced(h, traces)
-				for range unjudged {
-					if !errors.Is(err, realimap.ErrStalled) {
-						break
-					}
+				for tries := 0; tries < unjudged && errors.Is(err, realimap.ErrStalled); tries++ {
 					fmt.Fprintf(out, "seed %d: once more: %v\n", seed+n, err)
 					err = t.traced(h, traces)
 				}

@@ -12,7 +12,7 @@ type intake struct {
 	mu   sync.Mutex
 	buf  []byte
 	err  error
-	more chan struct{} // closed and replaced when there is more in buf
+	more chan struct{} // closed and replaced when buf or err changes
 	over chan struct{} // closed with err: our process has hung up
 }
 
@@ -37,44 +37,30 @@ func (t *intake) fill(from io.Reader) {
 	}
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader, for one goroutine.
 func (t *intake) Read(p []byte) (int, error) {
-	for {
-		t.mu.Lock()
-		n, err, more := copy(p, t.buf), t.err, t.more
-		t.buf = t.buf[n:]
-		t.mu.Unlock()
-		if n > 0 || err != nil && len(p) > 0 {
-			if n > 0 {
-				err = nil
-			}
-			return n, err
-		}
-		select {
-		case <-more:
-		case <-t.over:
-		}
+	if !t.wait(nil) {
+		return 0, t.err // it does not change any more
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := copy(p, t.buf)
+	t.buf = t.buf[n:]
+	return n, nil
 }
 
-// within says whether something comes within the time, or is there.
-func (t *intake) within(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// wait waits until something is there. It says no when our process hangs up, or timeout comes, before.
+func (t *intake) wait(timeout <-chan time.Time) bool {
 	for {
 		t.mu.Lock()
-		n, more := len(t.buf), t.more
+		n, err, more := len(t.buf), t.err, t.more
 		t.mu.Unlock()
-		if n > 0 {
-			return true
+		if n > 0 || err != nil {
+			return n > 0
 		}
 		select {
 		case <-more:
-		case <-t.over:
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			return len(t.buf) > 0
-		case <-timer.C:
+		case <-timeout:
 			return false
 		}
 	}

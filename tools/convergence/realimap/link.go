@@ -15,7 +15,7 @@ import (
 type link struct {
 	s              *Server
 	client, server net.Conn
-	sent           *intake       // what client says
+	intake         *intake       // what client says
 	in, from       *bufio.Reader // what client and server say
 
 	// These belong to the goroutine of what is sent.
@@ -48,7 +48,7 @@ type link struct {
 func newLink(s *Server, client, server net.Conn) *link {
 	t := newIntake()
 	return &link{
-		s: s, client: client, server: server, sent: t, in: bufio.NewReader(t), from: bufio.NewReader(server),
+		s: s, client: client, server: server, intake: t, in: bufio.NewReader(t), from: bufio.NewReader(server),
 		looked: map[string]int{}, closed: make(chan struct{}), hung: make(chan struct{}), pending: map[string]*sent{}, changed: make(chan struct{}),
 	}
 }
@@ -57,7 +57,7 @@ func newLink(s *Server, client, server net.Conn) *link {
 // commands were not answered.
 func (l *link) run() (lost int) {
 	var wg sync.WaitGroup
-	wg.Go(func() { l.sent.fill(l.client) })
+	wg.Go(func() { l.intake.fill(l.client) })
 	wg.Go(func() {
 		l.answers()
 		l.reset()
@@ -150,7 +150,7 @@ func (l *link) commands() {
 			f = l.s.Take(class)
 		}
 		l.enter()
-		if l.sent.ended() {
+		if l.intake.ended() {
 			l.leave()
 			return
 		}

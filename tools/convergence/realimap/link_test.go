@@ -155,7 +155,7 @@ func TestFaults(t *testing.T) {
 		p.s.mu.Unlock()
 		p.send(p.client, "1 CREATE a\r\n2 CREATE b\r\n")
 		_ = p.client.Close()
-		<-p.link.sent.over
+		<-p.link.intake.over
 		p.s.mu.Lock()
 		p.s.still = 0
 		p.s.mu.Unlock()

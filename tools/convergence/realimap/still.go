@@ -31,7 +31,7 @@ func (s *Server) Drain() {
 		open, changed := 0, s.changed
 		for l := range s.links {
 			l.mu.Lock()
-			if l.left || l.sent.ended() {
+			if l.left || l.intake.ended() {
 				open++
 			}
 			l.mu.Unlock()

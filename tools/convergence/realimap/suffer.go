@@ -125,7 +125,7 @@ func (l *link) unheard(c *sent, n int) {
 		return
 	}
 	for range n {
-		if l.in.Buffered() == 0 && !l.sent.within(ghostly) {
+		if l.in.Buffered() == 0 && !l.intake.wait(time.After(ghostly)) {
 			return
 		}
 		line, err := readLine(l.in)
@@ -164,7 +164,7 @@ func (l *link) gone() bool {
 	t := time.NewTimer(goneWithin)
 	defer t.Stop()
 	select {
-	case <-l.sent.over:
+	case <-l.intake.over:
 		return true
 	case <-t.C:
 		return false
@@ -176,7 +176,7 @@ func (l *link) wait(h *upstreamsim.Hold) bool {
 	select {
 	case <-h.Done():
 		return true
-	case <-l.sent.over:
+	case <-l.intake.over:
 	case <-l.closed:
 	}
 	return false
