@@ -135,6 +135,16 @@ func ended(err error) bool {
 	return errors.As(err, &db) && (db.SeverityUnlocalized == "FATAL" || db.SeverityUnlocalized == "PANIC")
 }
 
+// left says whether the server itself said that it ends the connection, and why. What else ends one may come from a pooler
+// between, which lost the server after that had committed.
+func left(err error) bool {
+	switch stateOf(err) {
+	case awayTooLong, "57P01", "57P02", "57P03", "57P05":
+		return ended(err)
+	}
+	return false
+}
+
 // noRow says whether a query that was to find one row found none.
 func noRow(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 

@@ -160,7 +160,7 @@ func (s *Store) ClaimRecent(ctx context.Context, acc account.ID, id mailbox.ID, 
 		return from, err
 	}
 	claimed := false
-	err = s.single(ctx, op, func(r *row) { from, claimed = r.uid(), true },
+	err = s.single(ctx, op, 0, func(r *row) { from, claimed = r.uid(), true },
 		`UPDATE mailboxes m SET recent_from = least($3, o.uidnext)
 		FROM (SELECT account_id, id, recent_from, uidnext`+which+` FOR UPDATE) o
 		WHERE m.account_id = o.account_id AND m.id = o.id AND m.account_id = $1 AND m.id = $2 AND least($3, o.uidnext) > o.recent_from

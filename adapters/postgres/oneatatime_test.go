@@ -24,9 +24,9 @@ func TestOneAsksForTheLock(t *testing.T) {
 	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
 	must(t, err)
 	var changes sync.WaitGroup
-	for range 3 {
+	for n := range 4 { // of one message, which is a statement that commits by itself, and of two
 		changes.Go(func() {
-			if _, err := s.EditFlags(ctx, s.fence.Account, toggle(s.box, mailbox.SetOf[uint32](1, 3), true)); err != nil {
+			if _, err := s.EditFlags(ctx, s.fence.Account, toggle(s.box, some(n), true)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -50,12 +50,20 @@ func TestOneAsksForTheLock(t *testing.T) {
 	}
 }
 
+// some is one message of the fixture, or two.
+func some(n int) mailbox.Set {
+	if n%2 == 0 {
+		return mailbox.SetOf[uint32](1)
+	}
+	return mailbox.SetOf[uint32](1, 3)
+}
+
 // TestWaitersHoldNoConnection: changes that wait for their account leave the connections to others.
 func TestWaitersHoldNoConnection(t *testing.T) {
 	url := database(t)
 	s := fixture(t, url)
 	s.fill(t, 3)
-	few := openWith(t, postgres.Options{URL: url, Connections: 2})
+	few := openWith(t, postgres.Options{URL: url, Connections: 3}) // one of them is for leases
 	ctx := t.Context()
 	c := connect(t, url)
 	_, err := c.Exec(ctx, `BEGIN`)
@@ -63,14 +71,14 @@ func TestWaitersHoldNoConnection(t *testing.T) {
 	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
 	must(t, err)
 	var changes sync.WaitGroup
-	for range 3 {
+	for n := range 4 {
 		changes.Go(func() {
-			if _, err := few.EditFlags(ctx, s.fence.Account, toggle(s.box, mailbox.SetOf[uint32](1, 3), true)); err != nil {
+			if _, err := few.EditFlags(ctx, s.fence.Account, toggle(s.box, some(n), true)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	for end := time.Now().Add(5 * time.Second); postgres.AtGate(few, s.fence.Account) < 3; runtime.Gosched() {
+	for end := time.Now().Add(5 * time.Second); postgres.AtGate(few, s.fence.Account) < 4; runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatal("not all changes are at the gate")
 		}
@@ -82,4 +90,37 @@ func TestWaitersHoldNoConnection(t *testing.T) {
 	_, err = c.Exec(ctx, `ROLLBACK`)
 	must(t, err)
 	changes.Wait()
+}
+
+// TestLeasesWhileAllIsTaken: a node whose connections are all in use renews its leases.
+func TestLeasesWhileAllIsTaken(t *testing.T) {
+	url := database(t)
+	s := fixture(t, url)
+	s.fill(t, 1)
+	few := openWith(t, postgres.Options{URL: url, Connections: 2, CallerClock: true})
+	ctx := t.Context()
+	c := connect(t, url)
+	_, err := c.Exec(ctx, `BEGIN`)
+	must(t, err)
+	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
+	must(t, err)
+	changed := make(chan error, 1)
+	go func() {
+		_, err := few.EditFlags(ctx, s.fence.Account, toggle(s.box, mailbox.SetOf[uint32](1), true))
+		changed <- err
+	}()
+	waitsForLock(t, url)
+	held, err := few.RenewAll(ctx, s.fence.Owner, time.Now(), time.Hour)
+	must(t, err)
+	if held != 1 {
+		t.Errorf("%d leases were renewed", held)
+	}
+	select {
+	case err := <-changed:
+		t.Errorf("the change did not take the connection meanwhile: %v", err)
+	default:
+	}
+	_, err = c.Exec(ctx, `ROLLBACK`)
+	must(t, err)
+	must(t, <-changed)
 }

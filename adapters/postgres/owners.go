@@ -54,7 +54,7 @@ func (s *Store) AcquireAll(
 	for i, id := range ids {
 		all[i] = int64(id)
 	}
-	err = s.update(ctx, op, func(t *tx) error {
+	err = s.leases.update(ctx, op, func(t *tx) error {
 		return t.acquire(ctx, all, owner, s.now(now), ttl, ` SKIP LOCKED`, &fences)
 	})
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *Store) RenewAll(ctx context.Context, owner string, now time.Time, ttl t
 	if err := named(op, owner); err != nil {
 		return 0, err
 	}
-	err = s.update(ctx, op, func(t *tx) error {
+	err = s.leases.update(ctx, op, func(t *tx) error {
 		t.later(`INSERT INTO owners (name, expires) VALUES ($1, coalesce($2, `+databaseTime+`) + $3)
 			ON CONFLICT (name) DO UPDATE SET expires = excluded.expires`, owner, s.now(now), ttl.Nanoseconds())
 		t.ask(func(r *row) error {
@@ -121,7 +121,7 @@ func (s *Store) RenewAll(ctx context.Context, owner string, now time.Time, ttl t
 
 // Held implements metadata.NodeLeases.
 func (s *Store) Held(ctx context.Context, owner string) (fences []metadata.Fence, err error) {
-	err = s.view(ctx, "list leases", func(t *tx) error {
+	err = s.leases.view(ctx, "list leases", func(t *tx) error {
 		fences = nil
 		return t.each(ctx, func(r *row) error {
 			fences = append(fences, metadata.Fence{Account: account.ID(r.int()), Owner: owner, Token: r.int()})
@@ -145,7 +145,7 @@ const selectAcquirable = `WITH RECURSIVE holders AS (
 
 // Acquirable implements metadata.NodeLeases.
 func (s *Store) Acquirable(ctx context.Context, now time.Time) (free []metadata.Acquirable, err error) {
-	err = s.view(ctx, "list accounts without an owner", func(t *tx) error {
+	err = s.leases.view(ctx, "list accounts without an owner", func(t *tx) error {
 		free = nil
 		return t.each(ctx, func(r *row) error {
 			free = append(free, metadata.Acquirable{Account: readAccount(r), Holder: r.str()})
@@ -160,7 +160,7 @@ func (s *Store) ReleaseAll(ctx context.Context, owner string, now time.Time) err
 	if owner == "" {
 		return nil
 	}
-	return s.update(ctx, "release the leases", func(t *tx) error {
+	return s.leases.update(ctx, "release the leases", func(t *tx) error {
 		t.later(`UPDATE leases SET owner = '' WHERE owner = $1`, owner)
 		t.later(`DELETE FROM owners WHERE name = $1`, owner)
 		t.later(`DELETE FROM owners WHERE name = ANY (ARRAY(SELECT o.name FROM owners o
@@ -172,7 +172,7 @@ func (s *Store) ReleaseAll(ctx context.Context, owner string, now time.Time) err
 
 // Owners implements metadata.Owners.
 func (s *Store) Owners(ctx context.Context, now time.Time) (names []string, err error) {
-	err = s.view(ctx, "list owners", func(t *tx) error {
+	err = s.leases.view(ctx, "list owners", func(t *tx) error {
 		names = nil
 		return t.each(ctx, func(r *row) error {
 			names = append(names, r.str())
@@ -195,7 +195,7 @@ const selectQueues = `WITH RECURSIVE busy AS (
 
 // Queues implements metadata.Owners.
 func (s *Store) Queues(ctx context.Context, owner string) (queues []metadata.QueueState, err error) {
-	err = s.view(ctx, "list queues", func(t *tx) error {
+	err = s.leases.view(ctx, "list queues", func(t *tx) error {
 		queues = nil
 		return t.each(ctx, func(r *row) error {
 			queues = append(queues, metadata.QueueState{Account: account.ID(r.int()), Newest: mutation.ID(r.int())})

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,8 @@ type Options struct {
 	// the server that it names, such as statement_timeout, win over those that the store makes.
 	URL     string
 	Migrate bool // apply pending migrations; without it a database that needs some is fault.Invalid
-	// Connections is the most that the store opens; all sessions share them. 16 by default.
+	// Connections is the most that the store opens, at least 2: one is for a node's leases, the others are what all sessions
+	// share. 16 by default.
 	Connections int
 	// StatementTimeout bounds one statement, LockTimeout its wait for a lock; 60 and 10 seconds by default.
 	StatementTimeout, LockTimeout time.Duration
@@ -77,6 +79,7 @@ type Store struct {
 	closed      atomic.Bool
 	closeOnce   sync.Once
 	gates       gates
+	leases      *Store // does what a node's leases need, over its own connection: sessions that take all others take no lease away
 }
 
 // Open connects to the database. One whose schema is older than this program is brought up to date where Migrate is set,
@@ -96,20 +99,33 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	apart := config.Copy()
+	apart.MaxConns = 1
+	s, err := o.over(ctx, config)
 	if err != nil {
 		return nil, mapErr(op, err)
 	}
-	s := &Store{
+	if s.leases, err = o.over(ctx, apart); err != nil {
+		s.pool.Close()
+		return nil, mapErr(op, err)
+	}
+	if err := s.moved(ctx, op); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// over returns a store with a pool of connections.
+func (o Options) over(ctx context.Context, config *pgxpool.Config) (*Store, error) {
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{
 		pool: pool, patience: patience, callerClock: o.CallerClock,
 		lockWait: or(o.LockTimeout, defaultLock),
 		silence:  or(o.StatementTimeout, defaultStatement) + or(o.LockTimeout, defaultLock) + connectTimeout,
-	}
-	if err := s.moved(ctx, op); err != nil {
-		pool.Close()
-		return nil, err
-	}
-	return s, nil
+	}, nil
 }
 
 // config returns how connections are made.
@@ -119,10 +135,11 @@ func (o Options) config() (*pgxpool.Config, error) {
 		// The driver's text may hold the URL, and that the password.
 		return nil, fault.New(fault.Invalid, "open the database", "the database's URL makes no sense")
 	}
-	config.MaxConns = int32(min(max(o.Connections, 0), 1<<16))
-	if config.MaxConns == 0 {
-		config.MaxConns = defaultConnections
+	most := o.Connections
+	if most <= 0 {
+		most = defaultConnections
 	}
+	config.MaxConns = int32(min(max(most, 2), 1<<16)) - 1
 	config.MaxConnIdleTime = maxIdle
 	config.MaxConnLifetime, config.MaxConnLifetimeJitter = maxLifetime, maxLifetime/10
 	c := config.ConnConfig
@@ -170,6 +187,9 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		s.closed.Store(true)
 		s.pool.Close()
+		if s.leases != nil {
+			_ = s.leases.Close() // never fails
+		}
 	})
 	return nil
 }

@@ -33,7 +33,7 @@ func (s *Store) editFlag(ctx context.Context, op string, acc account.ID, e *meta
 		unchanged = int64(min(*e.Unchanged, 1<<63-1))
 	}
 	outcome := int64(notSimple)
-	err = s.single(ctx, op, func(r *row) {
+	err = s.single(ctx, op, acc, func(r *row) {
 		done = metadata.FlagsEdited{}
 		outcome, done.ModSeq = r.int(), mailbox.ModSeq(r.int())
 		state := r.int()
@@ -71,7 +71,7 @@ func (s *Store) addMessage(ctx context.Context, op string, acc account.ID, e *me
 	}
 	c := m.Content
 	outcome := int64(notSimple)
-	err = s.single(ctx, op, func(r *row) {
+	err = s.single(ctx, op, acc, func(r *row) {
 		outcome = r.int()
 		done = metadata.Added{UIDValidity: uint32(r.int()), UIDs: []mailbox.UID{r.uid()}, ModSeq: mailbox.ModSeq(r.int())}
 	}, `SELECT outcome, validity, uid, modseq

@@ -192,7 +192,7 @@ func (t *tx) outcome(ctx context.Context, err error) error {
 	switch {
 	case err == nil, stateOf(err) == awayTooLong:
 		return err
-	case ended(err) && !t.heard, pgconn.SafeToRetry(err):
+	case left(err) && !t.heard, pgconn.SafeToRetry(err):
 		return err // the connection was closed before: statements are done in order, and the first was not
 	case ended(err) || lost(err):
 		return &uncertain{err}
@@ -249,10 +249,12 @@ func (t *tx) attempt(ctx context.Context, fn func(t *tx) error) error {
 	return t.commit(ctx)
 }
 
-// single is update for one statement, which returns one row: the server commits it without being told so.
-func (s *Store) single(ctx context.Context, op string, fn func(r *row), text string, args ...any) error {
+// single is update for one statement, which returns one row: the server commits it without being told so. acc is the account
+// whose lock it asks for; 0: nobody's.
+func (s *Store) single(ctx context.Context, op string, acc account.ID, fn func(r *row), text string, args ...any) error {
 	return mapErr(op, s.repeat(ctx, func() error {
 		return s.with(ctx, func(t *tx) error {
+			t.wants = acc
 			if err := ctx.Err(); err != nil {
 				return err
 			}

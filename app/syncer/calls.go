@@ -24,10 +24,7 @@ func (m *Manager) heard(c nodes.Call) {
 		m.lookSoon()
 		return
 	case nodes.Accounts:
-		select {
-		case m.read <- struct{}{}:
-		default:
-		}
+		m.readSoon()
 		return
 	}
 	r, err := m.runner(c.Account)

@@ -175,6 +175,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.Calls != nil {
 		defer m.Calls.Receive(m.heard)()
 	}
+	m.wg.Go(func() { m.follow(ctx) })
 	err := m.govern(ctx)
 	cancel()
 	m.mu.Lock()

@@ -65,8 +65,6 @@ func (m *Manager) govern(ctx context.Context) error {
 			if err == nil {
 				err = m.tend(ctx)
 			}
-		case <-m.read:
-			err = m.reload(ctx)
 		case <-changed:
 			err = m.seek(ctx, nil)
 		case <-m.look:
@@ -77,6 +75,29 @@ func (m *Manager) govern(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			m.Log.Warn("leases", "error", err)
 		}
+	}
+}
+
+// follow reads the accounts again when it is asked to, until ctx is done. It waits for runners that end, for which what renews
+// the leases must not: one may be long in getting rid of what it was about to store.
+func (m *Manager) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.read:
+			if err := m.reload(ctx); err != nil && ctx.Err() == nil {
+				m.Log.Warn("leases", "error", err)
+			}
+		}
+	}
+}
+
+// readSoon makes follow read the accounts again.
+func (m *Manager) readSoon() {
+	select {
+	case m.read <- struct{}{}:
+	default:
 	}
 }
 
@@ -385,8 +406,8 @@ func (m *Manager) tend(ctx context.Context) error {
 	if tell {
 		m.tellWatched()
 	}
-	if err == nil && read {
-		err = m.reload(ctx)
+	if read {
+		m.readSoon()
 	}
 	return err
 }

@@ -1,12 +1,15 @@
 package syncer_test
 
 import (
+	"context"
 	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"imapped/app/syncer"
+	"imapped/ports/blob"
+	"imapped/ports/nodes"
 )
 
 // within waits, in the bubble's time, until ok, and fails when it takes longer than d. It returns how long it took.
@@ -117,6 +120,45 @@ func TestTakeOverWithoutAWord(t *testing.T) {
 		}
 		a.crash()
 		t.Logf("take-over: %v", f.within(10*time.Second, "take-over", f.together))
+	})
+}
+
+// stuckBlobs is a blob store that answers Put, whatever becomes of the caller, when it is let.
+type stuckBlobs struct {
+	blob.Store
+	asked, let chan struct{}
+}
+
+func (s stuckBlobs) Put(ctx context.Context, blobs ...[]byte) ([]blob.Key, error) {
+	s.asked <- struct{}{}
+	<-s.let
+	return s.Store.Put(ctx, blobs...)
+}
+
+// TestSlowEnd: a node that is told of a change of an account, and waits for what this account was about to store, keeps the
+// other accounts.
+func TestSlowEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f := newFleet(t, w, 2)
+		w.deliver("INBOX", mail(1, 100))
+		stuck := stuckBlobs{f.blobs, make(chan struct{}, 9), make(chan struct{})}
+		a := f.start("a", func(p *syncer.Ports, _ *syncer.Config) { p.Blobs = blob.Shared{Store: stuck} })
+		<-stuck.asked
+		<-stuck.asked // both accounts are about to store the message
+		acc := f.acc
+		acc.Paused = true
+		if err := f.db.UpdateAccount(t.Context(), acc); err != nil {
+			t.Fatal(err)
+		}
+		f.calls.Node().Send(nodes.Call{What: nodes.Accounts})
+		f.within(time.Second, "the paused account ends", func() bool { _, ok := a.m.Status(acc.ID); return !ok })
+		time.Sleep(20 * time.Second)
+		free, err := f.db.Acquirable(t.Context(), time.Now())
+		if err != nil || len(free) > 0 {
+			t.Errorf("while one ends others may take %d accounts (%v)", len(free), err)
+		}
+		close(stuck.let)
 	})
 }
 

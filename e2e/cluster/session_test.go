@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,7 +146,10 @@ func (s *conn) gone(needs need, from time.Time, parts []any, err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return errLost
 	}
-	s.incident(needs&session, from, "connection lost at %s: %v", text(parts), err)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		needs &= session // whatever else is missing, a connection stays; else the answer was waited for in vain
+	}
+	s.incident(needs, from, "connection lost at %s: %v", text(parts), err)
 	s.p.mu.Lock()
 	s.p.lost++
 	s.p.mu.Unlock()
