@@ -16,8 +16,9 @@ type Account struct {
 	ID       account.ID
 	State    account.State
 	LastSync time.Time // zero: never
-	Queue    int       // changes that wait for the upstream
+	Queue    int       // changes that wait for the upstream: at least so many
 	Oldest   time.Time // when the oldest of them was made
+	Parked   int       // changes that the upstream refused and nobody has decided about: at least so many
 }
 
 // WatchAccounts shows what read yields, at each scrape: the accounts that this process owns, from memory. It is called
@@ -28,32 +29,34 @@ func (m *Metrics) WatchAccounts(c clock.Clock, read func() iter.Seq[Account]) {
 	}
 	m.registry.MustRegister(&accounts{
 		clock: c, read: read,
-		states: desc("imapped_accounts", "Accounts that this process mirrors, by state.", "state"),
+		states: desc("imapped_accounts", "Accounts that this process mirrors, by state; paused ones are nobody's.", "state"),
 		lag: desc("imapped_account_sync_lag_seconds",
 			"Since the last complete look at the upstream; not there for an account that never had one.", "account"),
-		length: desc("imapped_account_queue_length", "Changes that wait for the upstream, where there are any.", "account"),
+		length: desc("imapped_account_queue_length", "Changes that wait for the upstream, where there are any: at least so many.", "account"),
 		oldest: desc("imapped_account_queue_oldest_seconds", "Age of the oldest of them.", "account"),
-		total:  desc("imapped_queue_length", "Changes of all accounts that wait for their upstreams."),
+		total:  desc("imapped_queue_length", "Changes of all accounts that wait for their upstreams: at least so many."),
 		age:    desc("imapped_queue_oldest_seconds", "Age of the oldest of them; 0 when nothing waits."),
+		parked: desc("imapped_account_queue_parked",
+			"Changes that the upstream refused and that wait for somebody to decide, where there are any: at least so many.", "account"),
+		allParked: desc("imapped_queue_parked", "Changes of all accounts that wait for somebody to decide: at least so many."),
 	})
 }
 
 // accounts is a prometheus.Collector.
 type accounts struct {
-	clock                                   clock.Clock
-	read                                    func() iter.Seq[Account]
-	states, lag, length, oldest, total, age *prometheus.Desc
+	clock                                                      clock.Clock
+	read                                                       func() iter.Seq[Account]
+	states, lag, length, oldest, total, age, parked, allParked *prometheus.Desc
 }
 
-// states are shown with 0, too, so that a graph does not end.
+// states are those of accounts that a process mirrors. They are shown with 0, too, so that a graph does not end.
 var states = []account.State{
-	account.StateNew, account.StateSyncing, account.StateIdle, account.StateBackoff, account.StateAuthFail, account.StatePaused,
-	account.StateStopped, account.StateThrottle,
+	account.StateNew, account.StateSyncing, account.StateIdle, account.StateBackoff, account.StateAuthFail, account.StateThrottle,
 }
 
 // Describe implements prometheus.Collector.
 func (a *accounts) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{a.states, a.lag, a.length, a.oldest, a.total, a.age} {
+	for _, d := range []*prometheus.Desc{a.states, a.lag, a.length, a.oldest, a.total, a.age, a.parked, a.allParked} {
 		c <- d
 	}
 }
@@ -66,7 +69,7 @@ func (a *accounts) Collect(c chan<- prometheus.Metric) {
 	now := a.clock.Now()
 	since := func(t time.Time) float64 { return max(0, now.Sub(t).Seconds()) }
 	count := map[account.State]int{}
-	total, age := 0, 0.0
+	total, parked, age := 0, 0, 0.0
 	for acc := range a.read() {
 		count[acc.State]++
 		id := strconv.FormatInt(int64(acc.ID), 10)
@@ -79,10 +82,15 @@ func (a *accounts) Collect(c chan<- prometheus.Metric) {
 			total += acc.Queue
 			age = max(age, since(acc.Oldest))
 		}
+		if acc.Parked > 0 {
+			show(a.parked, float64(acc.Parked), id)
+			parked += acc.Parked
+		}
 	}
 	for _, s := range states {
 		show(a.states, float64(count[s]), string(s))
 	}
 	show(a.total, float64(total))
 	show(a.age, age)
+	show(a.allParked, float64(parked))
 }

@@ -14,7 +14,7 @@ var _ audit.Log = (*Audit)(nil)
 // could switch it off.
 type Audit struct{ log *slog.Logger }
 
-// NewAudit returns a log that is written to w, a line with one Write for each record.
+// NewAudit returns a log that is written to w, a line with one Write for each record; its errors are w's own to tell.
 func NewAudit(w io.Writer) *Audit { return &Audit{slog.New(slog.NewJSONHandler(w, nil))} }
 
 // Record implements audit.Log.

@@ -163,7 +163,8 @@ func TestMetrics(t *testing.T) {
 	m.WatchAccounts(clock{}, func() iter.Seq[ops.Account] {
 		return slices.Values([]ops.Account{
 			{ID: 1, State: account.StateIdle, LastSync: ago(time.Minute)},
-			{ID: 2, State: account.StateBackoff, LastSync: ago(time.Hour), Queue: 4, Oldest: ago(2 * time.Minute)},
+			{ID: 2, State: account.StateBackoff, LastSync: ago(time.Hour), Queue: 4, Oldest: ago(2 * time.Minute), Parked: 2},
+			{ID: 4, State: account.StateIdle, Parked: 1},
 			{ID: 3, State: account.StateIdle, Queue: 1, Oldest: ago(time.Second)},
 		})
 	})
@@ -186,16 +187,18 @@ func TestMetrics(t *testing.T) {
 		`imapped_connections 3`, `imapped_connections_accepted_total 10`, `imapped_connections_refused_total 2`,
 		`imapped_upstream_commands_total 7`, `imapped_upstream_sent_bytes_total 100`, `imapped_upstream_received_bytes_total 2000`,
 		`imapped_up{part="redis"} 1`, `imapped_up{part="search"} 0`,
-		`imapped_accounts{state="idle"} 2`, `imapped_accounts{state="backoff"} 1`, `imapped_accounts{state="auth"} 0`,
+		`imapped_accounts{state="idle"} 3`, `imapped_accounts{state="backoff"} 1`, `imapped_accounts{state="auth"} 0`,
 		`imapped_account_sync_lag_seconds{account="1"} 60`, `imapped_account_sync_lag_seconds{account="2"} 3600`,
 		`imapped_account_queue_length{account="2"} 4`, `imapped_account_queue_oldest_seconds{account="2"} 120`,
 		`imapped_queue_length 5`, `imapped_queue_oldest_seconds 120`,
+		`imapped_account_queue_parked{account="2"} 2`, `imapped_account_queue_parked{account="4"} 1`, `imapped_queue_parked 3`,
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("no line %s", want)
 		}
 	}
-	for _, no := range []string{"text of theirs", "disk on fire", `sync_lag_seconds{account="3"}`, `queue_length{account="1"}`} {
+	for _, no := range []string{"text of theirs", "disk on fire", `sync_lag_seconds{account="3"}`, `queue_length{account="1"}`,
+		`queue_length{account="4"}`, `queue_oldest_seconds{account="4"}`, `queue_parked{account="1"}`, `state="paused"`, `state="stopped"`} {
 		if strings.Contains(body, no) {
 			t.Errorf("%q is told", no)
 		}

@@ -51,7 +51,10 @@ func (s *Store) CreateUser(ctx context.Context, u account.User) (account.User, e
 	return u, nil
 }
 
-const selectUser = `SELECT id, name, password_hash, disabled, created FROM users `
+// userColumns are the columns of user u, as readUser takes them.
+const userColumns = `u.id, u.name, u.password_hash, u.disabled, u.created`
+
+const selectUser = `SELECT ` + userColumns + ` FROM users u `
 
 func readUser(r *row) account.User {
 	return account.User{
@@ -170,6 +173,22 @@ func (s *Store) Account(ctx context.Context, id account.ID) (a account.Account, 
 			`SELECT `+accountColumns+` FROM accounts a WHERE a.id = $1`, int64(id)), noAccount)
 	})
 	return a, err
+}
+
+// Logins implements metadata.Logins.
+func (s *Store) Logins(ctx context.Context, email string, limit int) (found []metadata.Login, err error) {
+	if !storable(email) {
+		return nil, nil
+	}
+	err = s.view(ctx, "look up an address", func(t *tx) error {
+		found = nil
+		return t.each(ctx, func(r *row) error {
+			found = append(found, metadata.Login{User: readUser(r), Account: readAccount(r)})
+			return nil
+		}, `SELECT `+userColumns+`, `+accountColumns+` FROM accounts a JOIN users u ON u.id = a.user_id
+			WHERE a.email_key = $1 ORDER BY a.user_id LIMIT $2`, strings.ToLower(email), int64(limit))
+	})
+	return found, err
 }
 
 // UpdateAccount implements metadata.Accounts: it writes everything but ID, User and Created.

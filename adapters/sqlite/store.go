@@ -21,6 +21,7 @@ var (
 	_ metadata.Users         = (*Store)(nil)
 	_ metadata.Accounts      = (*Store)(nil)
 	_ metadata.AccountReader = (*Store)(nil)
+	_ metadata.Logins        = (*Store)(nil)
 	_ metadata.Secrets       = (*Store)(nil)
 	_ metadata.Statuses      = (*Store)(nil)
 	_ metadata.Leases        = (*Store)(nil)

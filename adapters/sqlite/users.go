@@ -182,6 +182,25 @@ func (s *Store) Account(ctx context.Context, id account.ID) (a account.Account, 
 	return a, err
 }
 
+// Logins implements metadata.Logins.
+func (s *Store) Logins(ctx context.Context, email string, limit int) (found []metadata.Login, err error) {
+	err = s.view(ctx, "look up an address", func(c *conn) error {
+		return c.each(ctx, `SELECT `+accountColumns+`, u.id, u.name, u.password_hash, u.disabled, u.created
+			FROM accounts a JOIN users u ON u.id = a.user_id WHERE a.email_key = ? ORDER BY a.user_id LIMIT ?`,
+			[]any{strings.ToLower(email), limit}, func(scan func(...any) error) error {
+				var l metadata.Login
+				var created int64
+				u := &l.User
+				var err error
+				l.Account, err = scanAccount(scan, &u.ID, &u.Name, &u.PasswordHash, &u.Disabled, &created)
+				u.Created = unstamp(created)
+				found = append(found, l)
+				return err
+			})
+	})
+	return found, err
+}
+
 // UpdateAccount implements metadata.Accounts: it writes everything but ID, User and Created.
 func (s *Store) UpdateAccount(ctx context.Context, a account.Account) error {
 	return s.update(ctx, "change account", func(c *conn) error {

@@ -63,6 +63,15 @@ type records struct{ all []audit.Record }
 
 func (r *records) Record(_ context.Context, rec audit.Record) { r.all = append(r.all, rec) }
 
+// outcomes is what was recorded, in short.
+func (r *records) outcomes() string {
+	var all []string
+	for _, rec := range r.all {
+		all = append(all, rec.Action+": "+rec.Subject+": "+rec.Outcome)
+	}
+	return strings.Join(all, "; ")
+}
+
 // TestActsAreRecorded: whatever changes something is told with who did it, to whom and how it ended, and without secrets.
 func TestActsAreRecorded(t *testing.T) {
 	var r records

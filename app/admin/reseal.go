@@ -32,9 +32,9 @@ type Secrets interface {
 // the Service's own Sealer opens what is sealed under older ones. Each is one step, checked before and after it is stored, so
 // that a call that was interrupted is made again, and does the rest. It returns nil only when each of them, read again at the
 // end, opens with fresh alone: then nothing needs an older key. The error names every one of which that is not so.
-func (s *Service) Reseal(ctx context.Context, store Secrets, fresh secrets.Sealer) (Resealed, error) {
+func (s *Service) Reseal(ctx context.Context, store Secrets, fresh secrets.Sealer) (done Resealed, err error) {
 	const op = "seal secrets anew"
-	var done Resealed
+	defer s.record(ctx, "rotate key", "all secrets", &err)
 	all, err := s.sealed(ctx, store)
 	if err != nil {
 		return done, fault.Wrap(op, err)

@@ -152,7 +152,8 @@ func TestResealDataKeys(t *testing.T) {
 		accounts: []account.Account{sealedAs(1, "o", "oone")},
 		dataKeys: map[account.UserID]account.Secret{1: {KeyID: "o", Sealed: []byte("oann")}, 2: {KeyID: "n", Sealed: []byte("nbob")}},
 	}
-	s := admin.New(admin.Config{Accounts: p, Sealer: letters("no")})
+	r := &records{}
+	s := admin.New(admin.Config{Accounts: p, Sealer: letters("no"), Audit: r})
 	for _, changed := range []int{1, 0} {
 		done, err := s.Reseal(t.Context(), p, letters("n"))
 		if want := (admin.Resealed{Accounts: 1, DataKeys: 2, Changed: changed, Renewed: changed}); err != nil || done != want {
@@ -166,11 +167,14 @@ func TestResealDataKeys(t *testing.T) {
 	if _, err := s.Reseal(t.Context(), p, letters("n")); err == nil || !strings.Contains(err.Error(), "the data key of user 1") {
 		t.Errorf("a data key under a key that is lost: %v", err)
 	}
+	if got := r.outcomes(); got != "rotate key: all secrets: ok; rotate key: all secrets: ok; rotate key: all secrets: not found" {
+		t.Errorf("recorded: %s", got)
+	}
 }
 
 func TestBootstrap(t *testing.T) {
-	p := &people{}
-	s := admin.New(admin.Config{Users: p, Clock: p, Hash: func(password string) (string, error) { return "hash of " + password, nil }})
+	p, r := &people{}, &records{}
+	s := admin.New(admin.Config{Users: p, Clock: p, Audit: r, Hash: func(password string) (string, error) { return "hash of " + password, nil }})
 	for _, tt := range []struct {
 		name, password, hash string
 		created              bool
@@ -186,5 +190,9 @@ func TestBootstrap(t *testing.T) {
 	}
 	if _, err := s.Bootstrap(t.Context(), " ", []byte("x"), ""); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a name that cannot be used: %v", err)
+	}
+	// What is there already at a start is nothing that anybody did.
+	if got := r.outcomes(); got != "create the first user: ann: ok; create the first user: bob: ok; create the first user:  : invalid" {
+		t.Errorf("recorded: %s", got)
 	}
 }

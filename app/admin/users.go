@@ -37,8 +37,13 @@ func (s *Service) CreateUser(ctx context.Context, name string, password []byte) 
 
 // Bootstrap creates a user with the password, or with the hash of one where there is no password, unless there is a user
 // of that name: that one stays as it is. It says whether it created one.
-func (s *Service) Bootstrap(ctx context.Context, name string, password []byte, hash string) (bool, error) {
+func (s *Service) Bootstrap(ctx context.Context, name string, password []byte, hash string) (created bool, err error) {
 	const op = "create the first user"
+	defer func() {
+		if created || err != nil { // else nothing was done, as at every start but the first
+			s.record(ctx, op, name, &err)
+		}
+	}()
 	if _, err := s.c.Users.User(ctx, name); !fault.Is(err, fault.NotFound) {
 		return false, fault.Wrap(op, err)
 	}
@@ -46,12 +51,11 @@ func (s *Service) Bootstrap(ctx context.Context, name string, password []byte, h
 		return false, err
 	}
 	if len(password) > 0 {
-		var err error
 		if hash, err = s.hash(op, password); err != nil {
 			return false, err
 		}
 	}
-	_, err := s.c.Users.CreateUser(ctx, account.User{Name: name, PasswordHash: hash, Created: s.c.Clock.Now()})
+	_, err = s.c.Users.CreateUser(ctx, account.User{Name: name, PasswordHash: hash, Created: s.c.Clock.Now()})
 	if fault.Is(err, fault.Exists) {
 		return false, nil // another process was faster
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,11 +38,14 @@ const (
 
 // Config is what an Auth works on.
 type Config struct {
-	Users    metadata.Users
-	Accounts metadata.Accounts
-	Limits   limits.Failures
-	Clock    clock.Clock
-	Log      *slog.Logger // nil: slog.Default
+	Users  metadata.Users
+	Logins metadata.Logins
+	Limits limits.Failures
+	// Usual counts logins from an address where Limits are shared: it keeps for all nodes, and over restarts, which
+	// addresses are a user's usual ones. nil: this process remembers them alone.
+	Usual limits.Failures
+	Clock clock.Clock
+	Log   *slog.Logger // nil: slog.Default
 	// Failures is how many wrong passwords a user may have at an address until both have to wait for Window; 0 switches
 	// counting off.
 	Failures int
@@ -78,7 +82,7 @@ type candidate struct {
 
 // Check says who logs in with the name and password from the IP address remote. The name is a user's, or the address
 // of one of a user's accounts: that account is returned then, and the session is to show it alone. Errors:
-// fault.Denied when name or password are wrong, fault.Limit after too many failures, fault.Forbidden for a disabled
+// fault.Denied when name or password are wrong, or the user has had too many failures by other names; fault.Limit after too many failures, fault.Forbidden for a disabled
 // user with the right password.
 func (a *Auth) Check(ctx context.Context, name, password, remote string) (account.User, *account.Account, error) {
 	k := keysOf(name, remote)
@@ -107,6 +111,7 @@ func (a *Auth) check(ctx context.Context, k keys, name, password string) (accoun
 	if len(password) > maxPassword {
 		password, candidates = "", nil
 	}
+	candidates = slices.DeleteFunc(candidates, func(c candidate) bool { return a.exhausted(ctx, k, c.user.ID) })
 	for _, c := range candidates {
 		mark := a.verified.mark(c.user, password)
 		ok := a.verified.password(mark, a.c.Clock.Now())
@@ -134,7 +139,7 @@ func (a *Auth) check(ctx context.Context, k keys, name, password string) (accoun
 			return none, nil, err
 		}
 	}
-	a.failed(ctx, k)
+	a.failed(ctx, k, candidates)
 	return none, nil, fault.New(fault.Denied, op, "wrong name or password")
 }
 
@@ -151,24 +156,13 @@ func (a *Auth) candidates(ctx context.Context, name string) ([]candidate, error)
 	if !strings.Contains(name, "@") {
 		return nil, nil
 	}
-	accounts, err := a.c.Accounts.Accounts(ctx, 0)
+	logins, err := a.c.Logins.Logins(ctx, name, maxCandidates)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	accounts = slices.DeleteFunc(accounts, func(acc account.Account) bool { return !strings.EqualFold(acc.Email, name) })
-	if len(accounts) == 0 {
-		return nil, nil
-	}
-	users, err := a.c.Users.Users(ctx)
-	if err != nil {
-		return nil, fault.Wrap(op, err)
-	}
-	var out []candidate
-	for i := range accounts[:min(len(accounts), maxCandidates)] {
-		acc := &accounts[i]
-		if k := slices.IndexFunc(users, func(u account.User) bool { return u.ID == acc.User }); k >= 0 {
-			out = append(out, candidate{user: users[k], scope: acc})
-		}
+	out := make([]candidate, len(logins))
+	for i := range logins {
+		out[i] = candidate{user: logins[i].User, scope: &logins[i].Account}
 	}
 	return out, nil
 }
@@ -176,7 +170,8 @@ func (a *Auth) candidates(ctx context.Context, name string) ([]candidate, error)
 // keys is what failures are counted by.
 type keys struct{ pair, user, address string }
 
-// keysOf returns the keys of an attempt. An IPv6 address counts as its /64 network, which is what one customer has.
+// keysOf returns the keys of an attempt. A name counts in lower case, as it is looked up. An IPv6 address counts as its /64
+// network, which is what one customer has.
 func keysOf(name, remote string) keys {
 	if ip, err := netip.ParseAddr(remote); err == nil {
 		ip = ip.Unmap().WithZone("")
@@ -186,9 +181,15 @@ func keysOf(name, remote string) keys {
 			}
 		}
 	}
-	name, remote = strings.ToLower(clip(name)), clip(remote)
+	name, remote = clip(strings.ToLower(name)), clip(remote)
 	return keys{pair: "login/" + remote + "/" + name, user: "user/" + name, address: "ip/" + remote}
 }
+
+// usual is what logins of the user from the address are counted by.
+func (k keys) usual() string { return "usual/" + k.pair }
+
+// userKey is what the failures of all names of a user are counted by.
+func userKey(id account.UserID) string { return "id/" + strconv.FormatInt(int64(id), 10) }
 
 // clip bounds what a stranger can put into the log and the counts.
 func clip(s string) string { return s[:min(len(s), 256)] }
@@ -198,40 +199,76 @@ func (a *Auth) locked(ctx context.Context, k keys) error {
 	if a.c.Failures == 0 {
 		return nil
 	}
-	type limit struct {
-		key string
-		max int
+	wait, full := a.full(ctx, k.pair, a.c.Failures)
+	if !full {
+		wait, full = a.full(ctx, k.address, addressFactor*a.c.Failures)
 	}
-	all := []limit{{k.pair, a.c.Failures}, {k.address, addressFactor * a.c.Failures}, {k.user, userFactor * a.c.Failures}}
-	if a.verified.address(k.pair, a.c.Clock.Now()) {
-		all = all[:2] // what others do elsewhere does not lock a user out from a usual address
+	if !full {
+		wait, full = a.full(ctx, k.user, userFactor*a.c.Failures)
+		full = full && !a.usual(ctx, k)
 	}
-	for _, l := range all {
-		n, wait, err := a.c.Limits.Count(ctx, l.key)
-		if err != nil {
-			a.c.Log.ErrorContext(ctx, "login failures cannot be counted", "err", err)
-			break
-		}
-		if n >= l.max {
-			return fault.Newf(fault.Limit, op, "too many failed logins; try again in %d seconds", int(wait.Seconds())+1)
-		}
+	if !full {
+		return nil
 	}
-	return nil
+	return fault.Newf(fault.Limit, op, "too many failed logins; try again in %d seconds", int(wait.Seconds())+1)
 }
 
-func (a *Auth) failed(ctx context.Context, k keys) {
+// exhausted says whether all names of the user together have had too many failures. The user is as if not there then: to say
+// more would tell who tries them one after the other which names are one user's, and that there is one.
+func (a *Auth) exhausted(ctx context.Context, k keys, id account.UserID) bool {
+	if a.c.Failures == 0 {
+		return false
+	}
+	if _, full := a.full(ctx, userKey(id), userFactor*a.c.Failures); !full || a.usual(ctx, k) {
+		return false
+	}
+	a.c.Log.WarnContext(ctx, "too many failed logins by all names of a user", "id", int64(id))
+	return true
+}
+
+// full says whether a key has so many failures, and for how long.
+func (a *Auth) full(ctx context.Context, key string, most int) (time.Duration, bool) {
+	n, wait, err := a.c.Limits.Count(ctx, key)
+	if err != nil {
+		a.c.Log.ErrorContext(ctx, "login failures cannot be counted", "err", err)
+		return 0, false
+	}
+	return wait, n >= most
+}
+
+// usual says whether the user has logged in from the address before: what others do elsewhere does not lock them out from it.
+func (a *Auth) usual(ctx context.Context, k keys) bool {
+	if a.verified.address(k.pair, a.c.Clock.Now()) {
+		return true
+	}
+	if a.c.Usual == nil {
+		return false
+	}
+	n, _, err := a.c.Usual.Count(ctx, k.usual())
+	if err != nil {
+		a.c.Log.ErrorContext(ctx, "usual addresses cannot be looked up", "err", err)
+	}
+	return n > 0 || err != nil
+}
+
+// failed counts a failure, also for those whom the name may mean.
+func (a *Auth) failed(ctx context.Context, k keys, candidates []candidate) {
 	if a.c.Failures == 0 {
 		return
 	}
-	for _, key := range []string{k.pair, k.address, k.user} {
+	all := []string{k.pair, k.address, k.user}
+	for _, c := range candidates {
+		all = append(all, userKey(c.user.ID))
+	}
+	for _, key := range all {
 		if _, err := a.c.Limits.Add(ctx, key, a.c.Window); err != nil {
 			a.c.Log.ErrorContext(ctx, "a login failure cannot be counted", "err", err)
 		}
 	}
 }
 
-// succeeded forgets the failures of the user at the address; those of either alone stay, so that somebody with a
-// password of their own cannot keep guessing others'.
+// succeeded forgets the failures of the user at the address, and remembers the address; those of either alone stay, so that
+// somebody with a password of their own cannot keep guessing others'.
 func (a *Auth) succeeded(ctx context.Context, k keys, mark [32]byte) {
 	now := a.c.Clock.Now()
 	if a.c.Remember == 0 {
@@ -243,5 +280,11 @@ func (a *Auth) succeeded(ctx context.Context, k keys, mark [32]byte) {
 	}
 	if err := a.c.Limits.Clear(ctx, k.pair); err != nil {
 		a.c.Log.ErrorContext(ctx, "login failures cannot be forgotten", "err", err)
+	}
+	if a.c.Usual == nil {
+		return
+	}
+	if _, err := a.c.Usual.Add(ctx, k.usual(), addressTime); err != nil {
+		a.c.Log.ErrorContext(ctx, "a usual address cannot be remembered", "err", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"imapped/app/auth"
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/ports/metadata"
 )
 
 // world is users, accounts, a clock and the counts of failures.
@@ -29,6 +30,7 @@ type world struct {
 	counts   map[string]count
 	broken   bool // the counts cannot be reached
 	log      bytes.Buffer
+	config   auth.Config
 }
 
 type count struct {
@@ -50,25 +52,26 @@ func (w *world) pass(d time.Duration) {
 
 func (w *world) User(_ context.Context, name string) (account.User, error) {
 	for _, u := range w.users {
-		if strings.EqualFold(u.Name, name) {
+		if strings.ToLower(u.Name) == strings.ToLower(name) { //nolint:staticcheck // not the same as EqualFold
 			return u, nil
 		}
 	}
 	return account.User{}, fault.New(fault.NotFound, "user", "none")
 }
 
-func (w *world) Users(context.Context) ([]account.User, error) { return w.users, nil }
+func (w *world) Users(context.Context) ([]account.User, error) { panic("not used") }
 func (w *world) CreateUser(context.Context, account.User) (account.User, error) {
 	panic("not used")
 }
 func (w *world) UpdateUser(context.Context, account.User) error { panic("not used") }
-func (w *world) CreateAccount(context.Context, account.Account) (account.Account, error) {
-	panic("not used")
-}
-func (w *world) UpdateAccount(context.Context, account.Account) error { panic("not used") }
-func (w *world) DeleteAccount(context.Context, account.ID) error      { panic("not used") }
-func (w *world) Accounts(context.Context, account.UserID) ([]account.Account, error) {
-	return append([]account.Account(nil), w.accounts...), nil
+
+func (w *world) Logins(_ context.Context, email string, limit int) (found []metadata.Login, _ error) {
+	for _, acc := range w.accounts {
+		if strings.ToLower(acc.Email) == strings.ToLower(email) && len(found) < limit { //nolint:staticcheck // not the same as EqualFold
+			found = append(found, metadata.Login{User: w.users[acc.User-1], Account: acc})
+		}
+	}
+	return found, nil
 }
 
 func (w *world) Add(_ context.Context, key string, window time.Duration) (int, error) {
@@ -113,12 +116,13 @@ func cheap(password string) string {
 func start(t testing.TB, change ...func(*auth.Config)) (*world, *auth.Auth) {
 	w := &world{now: time.Unix(1_800_000_000, 0), counts: map[string]count{}}
 	c := auth.Config{
-		Users: w, Accounts: w, Limits: w, Clock: w, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Users: w, Logins: w, Limits: w, Usual: w, Clock: w, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 		Failures: auth.DefaultFailures, Window: auth.DefaultWindow, Remember: auth.DefaultRemember,
 	}
 	for _, f := range change {
 		f(&c)
 	}
+	w.config = c
 	a := auth.New(c)
 	for i, name := range []string{"ann", "bob", "eve"} {
 		password := []byte(name)
@@ -256,19 +260,89 @@ func TestLockout(t *testing.T) {
 	}
 }
 
+// TestNobodyIsLockedOutFromAfar: nor on a node where the user has not logged in, be it because it was started again.
 func TestNobodyIsLockedOutFromAfar(t *testing.T) {
 	w, a := start(t)
 	if _, _, err := a.Check(t.Context(), "bob", "bob-pw", "192.0.2.1"); err != nil {
 		t.Fatal(err)
 	}
-	w.mu.Lock()
-	w.counts["user/bob"] = count{100, w.now.Add(time.Minute)} // from a hundred addresses
-	w.mu.Unlock()
-	if _, _, err := a.Check(t.Context(), "bob", "guess", "203.0.113.9"); !fault.Is(err, fault.Limit) {
-		t.Errorf("the hundred and first address: %v", err)
+	guessed := func() { // from a hundred addresses
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, key := range []string{"user/bob", "id/2"} {
+			w.counts[key] = count{100, w.now.Add(time.Minute)}
+		}
 	}
+	for node, a := range map[string]*auth.Auth{"this": a, "another": auth.New(w.config)} {
+		guessed()
+		if _, _, err := a.Check(t.Context(), "bob", "guess", "203.0.113.9"); !fault.Is(err, fault.Limit) {
+			t.Errorf("%s node: the hundred and first address: %v", node, err)
+		}
+		if _, _, err := a.Check(t.Context(), "ann", "nna-pw", "203.0.113.9"); err != nil {
+			t.Errorf("%s node: another user there: %v", node, err)
+		}
+		if _, _, err := a.Check(t.Context(), "bob", "bob-pw", "192.0.2.1"); err != nil {
+			t.Errorf("%s node: the user's own address: %v", node, err)
+		}
+	}
+	w.pass(31 * 24 * time.Hour)
+	guessed()
+	if _, _, err := auth.New(w.config).Check(t.Context(), "bob", "bob-pw", "192.0.2.1"); !fault.Is(err, fault.Limit) {
+		t.Errorf("an address of long ago: %v", err)
+	}
+	// Counts of this process alone go with its own memory of addresses.
+	w.config.Usual = nil
+	a = auth.New(w.config)
+	w.pass(time.Hour)
 	if _, _, err := a.Check(t.Context(), "bob", "bob-pw", "192.0.2.1"); err != nil {
-		t.Errorf("the user's own address: %v", err)
+		t.Fatal(err)
+	}
+	guessed()
+	if _, _, err := a.Check(t.Context(), "bob", "bob-pw", "192.0.2.1"); err != nil {
+		t.Errorf("the user's own address, remembered here: %v", err)
+	}
+}
+
+// TestNamesShareOneAllowance: who guesses at a user by all their names, and all spellings of these, has as many guesses as
+// with one, and does not learn which names are one user's.
+func TestNamesShareOneAllowance(t *testing.T) {
+	w, a := start(t)
+	w.accounts = []account.Account{{ID: 1, User: 2, Email: "boss@example.org"}, {ID: 2, User: 2, Email: "bob@example.org"}}
+	names := []string{"bob", "boss@example.org", "Boss@Example.org", "BOB", "bob@example.org"}
+	for i := range 100 {
+		if _, _, err := a.Check(t.Context(), names[i%len(names)], "guess", fmt.Sprintf("198.51.100.%d", i)); !fault.Is(err, fault.Denied) {
+			t.Fatalf("guess %d: %v", i, err)
+		}
+	}
+	_, _, wrong := a.Check(t.Context(), "nobody", "guess", "203.0.113.1")
+	for _, name := range names {
+		if _, _, err := a.Check(t.Context(), name, "bob-pw", "203.0.113.2"); err == nil || err.Error() != wrong.Error() {
+			t.Errorf("%s after a hundred guesses: %v", name, err)
+		}
+	}
+	if !strings.Contains(w.log.String(), "by all names of a user") {
+		t.Error("the log does not say why")
+	}
+	w.pass(2 * time.Minute)
+	for _, name := range names {
+		if _, _, err := a.Check(t.Context(), name, "bob-pw", "203.0.113.2"); err != nil {
+			t.Errorf("%s after the window: %v", name, err)
+		}
+	}
+	// What is the same only to who folds case is another name: U+017F is an s then.
+	for _, name := range []string{"bo\u017fs@example.org", "bos\u017f@example.org"} {
+		if _, _, err := a.Check(t.Context(), name, "bob-pw", "203.0.113.3"); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A long name counts as what it is in lower case, in which U+212A is a k.
+	w.accounts = []account.Account{{ID: 3, User: 2, Email: strings.Repeat("k", 100) + "@example.org"}}
+	for i := range 5 {
+		name := strings.Repeat("k", 95-i) + strings.Repeat("\u212a", 5+i) + "@example.org"
+		_, _, _ = a.Check(t.Context(), strings.Replace(name, "k", "\u212a", 90-10*i), "guess", "203.0.113.4")
+	}
+	if _, _, err := a.Check(t.Context(), w.accounts[0].Email, "bob-pw", "203.0.113.4"); !fault.Is(err, fault.Limit) {
+		t.Errorf("after five guesses by spellings of one long name: %v", err)
 	}
 }
 

@@ -126,10 +126,11 @@ func New(p Ports, c Config, h Host, f metadata.Fence) *Replayer {
 	}
 }
 
-// Backlog is what is in the queue.
+// Backlog is what is in the queue. Of a long queue only the first changes are read at a time: there are at least so many.
 type Backlog struct {
-	Changes int       // parked ones included; no more than were read at a time
+	Changes int       // that wait for the upstream
 	Oldest  time.Time // when the first of them was made; zero without any
+	Parked  int       // changes that wait for somebody to decide about them
 }
 
 // Backlog returns what was in the queue when it was read last.
@@ -141,9 +142,15 @@ func (r *Replayer) Backlog() Backlog {
 
 // setBacklog notes what was read.
 func (r *Replayer) setBacklog(queue []metadata.Queued) {
-	b := Backlog{Changes: len(queue)}
-	if len(queue) > 0 {
-		b.Oldest = queue[0].Created
+	var b Backlog
+	for _, q := range queue {
+		if q.State == mutation.Parked {
+			b.Parked++
+			continue
+		}
+		if b.Changes++; b.Changes == 1 {
+			b.Oldest = q.Created
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

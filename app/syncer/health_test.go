@@ -4,10 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"imapped/app/replay"
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
 	"imapped/ports/metadata"
+	"imapped/ports/upstream"
 )
 
 // TestHealth: an account that is owned is told of, with what waits for its upstream; one that is not, is not.
@@ -39,4 +41,37 @@ func TestHealth(t *testing.T) {
 	if h := r.m.Health(); len(h) != 0 {
 		t.Errorf("stopped: %+v", h)
 	}
+}
+
+// TestHealthParked: what is parked waits for a person, not for the upstream, and does not make what waits look old.
+func TestHealthParked(t *testing.T) {
+	r := full(t, 3)
+	r.refusing(func(cmd upstream.Command) error {
+		if _, ok := cmd.(*upstream.Append); ok {
+			return no(fault.Limit, "OVERQUOTA", "mailbox is full")
+		}
+		return nil
+	})
+	e := r.edits()
+	e.append("Work", mail(50, 10))
+	r.until("a parked change apart from what waits", func() bool {
+		h := r.m.Health()
+		return len(h) == 1 && h[0].Backlog == replay.Backlog{Parked: 1}
+	})
+	parked := r.queue()[0].Created
+	r.w.mu.Lock()
+	r.w.down = fault.New(fault.Unavailable, "dial", "down")
+	r.w.mu.Unlock()
+	e.flags("INBOX", metadata.AddFlags, mailbox.SetOf[uint32](1), `\Flagged`)
+	r.until("a change that waits behind it", func() bool {
+		h := r.m.Health()
+		return len(h) == 1 && h[0].Backlog.Parked == 1 && h[0].Backlog.Changes == 1 && h[0].Backlog.Oldest.After(parked)
+	})
+	r.w.mu.Lock()
+	r.w.down = nil
+	r.w.mu.Unlock()
+	r.until("only the parked one", func() bool {
+		h := r.m.Health()
+		return len(h) == 1 && h[0].Backlog == replay.Backlog{Parked: 1}
+	})
 }

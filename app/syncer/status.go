@@ -35,7 +35,7 @@ type Health struct {
 	ID       account.ID
 	State    account.State
 	LastSync time.Time      // the end of the last complete round; zero: there was none
-	Backlog  replay.Backlog // what waits for the upstream
+	Backlog  replay.Backlog // what is in its queue
 }
 
 // Health returns how the accounts are doing that this process owns, from memory.

@@ -7,9 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"imapped/adapters/control"
@@ -65,7 +63,7 @@ type instance struct {
 	dialer  *imapup.Dialer
 	auth    *auth.Auth
 	admin   *admin.Service
-	audit   audit.Log    // nil: nobody keeps one
+	audit   audit.Log    // of logins; nil: nobody keeps one
 	metrics *ops.Metrics // nil: nobody reads them
 	peers   *peers       // nil: this process is alone, or serves nobody
 
@@ -127,9 +125,7 @@ func (in *instance) open(ctx context.Context) (_ *instance, err error) {
 	if in.serves && conf.MetricsBind != "" {
 		in.metrics = ops.NewMetrics(version)
 	}
-	if in.serves || conf.LogFormat == "json" {
-		in.audit = ops.NewAudit(os.Stderr)
-	}
+	in.audit = logins(conf, in.serves)
 	if in.store, err = openMetadata(ctx, conf, in); err != nil {
 		return nil, err
 	}
@@ -137,7 +133,7 @@ func (in *instance) open(ctx context.Context) (_ *instance, err error) {
 	if err = openBlobs(ctx, conf, in, in.store); err != nil {
 		return nil, err
 	}
-	var limits limits.Failures = memory.NewFailures(clock.System{}, 0)
+	var limits, usual limits.Failures = memory.NewFailures(clock.System{}, 0), nil
 	in.bus = &memory.Bus{}
 	if many(conf) && in.serves {
 		if in.peers, err = openPeers(conf, in.log); err != nil {
@@ -145,26 +141,21 @@ func (in *instance) open(ctx context.Context) (_ *instance, err error) {
 		}
 		in.closers = append(in.closers, in.peers.close)
 		in.bus, limits = in.peers, in.peers.failures(limits)
+		if in.peers.redis != nil { // with a memory of their own: they must not push failures out of the other one
+			usual = in.peers.failures(memory.NewFailures(clock.System{}, 0))
+		}
 	}
 	in.dialer = &imapup.Dialer{Log: in.log}
 	in.measure()
 	in.auth = auth.New(auth.Config{
-		Users: in.store, Accounts: in.store, Limits: limits, Clock: clock.System{}, Log: in.log,
+		Users: in.store, Logins: in.store, Limits: limits, Usual: usual, Clock: clock.System{}, Log: in.log,
 		Failures: conf.LoginFailures, Window: conf.LoginLockout, Remember: auth.DefaultRemember, Hashes: 2,
 	})
 	in.admin = admin.New(admin.Config{
 		Users: in.store, Accounts: in.store, Statuses: in.store, Mirror: in.store, Queue: in.store, Sealer: in.sealer,
-		Dialer: in.dialer, Hash: in.auth.Hash, Clock: clock.System{}, Audit: in.audit, Actor: operator(),
+		Dialer: in.dialer, Hash: in.auth.Hash, Clock: clock.System{}, Audit: in.acts(), Actor: operator(),
 	})
 	return in, nil
-}
-
-// operator is who runs this process.
-func operator() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(os.Getuid())
 }
 
 // databaseFile is the name of the database in the data directory.

@@ -89,7 +89,8 @@ func (c migrateStoreCmd) move(ctx context.Context, conf *config.Config) (report 
 		return report, err
 	}
 	defer unlock()
-	in := &instance{conf: conf, log: slog.New(slog.DiscardHandler)}
+	in := &instance{conf: conf, log: slog.New(slog.DiscardHandler), audit: logins(conf, false)}
+	defer func() { in.record(ctx, "migrate store", c.From, err) }()
 	if in.keys, err = openKeys(conf); err != nil {
 		return report, err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,6 +136,9 @@ func testMigrateStore(t *testing.T, bucket *s3test.Bucket, settings ...string) {
 	}
 	if text := moveStore(t, 0, data, to); !strings.Contains(text, "before") {
 		t.Errorf("migrate-store, again, says %q", text)
+	}
+	if acts := audited(t, strings.TrimPrefix(to[0], "IMAPPED_DATA=")); !slices.Equal(acts, slices.Repeat([]string{"migrate store: " + data + ": ok"}, 2)) {
+		t.Errorf("recorded: %q", acts)
 	}
 	if _, err := openInstance(t.Context(), testConfig(data), logger(testConfig(data))); !fault.Is(err, fault.Conflict) {
 		t.Errorf("the data directory is still opened: %v", err)

@@ -62,7 +62,10 @@ func (in *instance) watch(s *server.Server, m *syncer.Manager) {
 	in.metrics.WatchAccounts(clock.System{}, func() iter.Seq[ops.Account] {
 		return func(yield func(ops.Account) bool) {
 			for _, h := range m.Health() {
-				a := ops.Account{ID: h.ID, State: h.State, LastSync: h.LastSync, Queue: h.Backlog.Changes, Oldest: h.Backlog.Oldest}
+				a := ops.Account{
+					ID: h.ID, State: h.State, LastSync: h.LastSync,
+					Queue: h.Backlog.Changes, Oldest: h.Backlog.Oldest, Parked: h.Backlog.Parked,
+				}
 				if !yield(a) {
 					return
 				}

@@ -71,7 +71,8 @@ func (c restoreCmd) look(ctx context.Context, in *instance, a account.Account, s
 	return fault.Wrap("list removed messages", err)
 }
 
-func (c restoreCmd) restore(ctx context.Context, in *instance, a account.Account, since time.Time, row *restoredRow) error {
+func (c restoreCmd) restore(ctx context.Context, in *instance, a account.Account, since time.Time, row *restoredRow) (err error) {
+	defer func() { in.record(ctx, "restore messages", a.Email, err) }()
 	if err := in.checkBlobs(ctx); err != nil {
 		return err
 	}

@@ -50,6 +50,18 @@ type AccountReader interface {
 	Account(ctx context.Context, id account.ID) (account.Account, error)
 }
 
+// Login is an account and the user whose it is.
+type Login struct {
+	User    account.User
+	Account account.Account
+}
+
+// Logins finds whom somebody means who logs in with an address, for a process that does not read all accounts.
+type Logins interface {
+	// Logins returns the accounts with the address, compared in lower case, by user: limit of them at most.
+	Logins(ctx context.Context, email string, limit int) ([]Login, error)
+}
+
 // Secrets exchanges sealed secrets when the master key changes.
 type Secrets interface {
 	// Reseal gives the account the secret to in place of from, and changes nothing else; fault.Conflict when its secret is

@@ -14,6 +14,7 @@ type Metadata interface {
 	metadata.Users
 	metadata.Accounts
 	metadata.AccountReader
+	metadata.Logins
 	metadata.Statuses
 	metadata.Leases
 	metadata.NodeLeases
@@ -91,6 +92,14 @@ func (st *store) Account(ctx context.Context, id account.ID) (account.Account, e
 	began := time.Now()
 	v, err := st.Metadata.Account(ctx, id)
 	st.observe("account", time.Since(began), err)
+	return v, err
+}
+
+// Logins implements metadata.Logins.
+func (st *store) Logins(ctx context.Context, email string, limit int) ([]metadata.Login, error) {
+	began := time.Now()
+	v, err := st.Metadata.Logins(ctx, email, limit)
+	st.observe("logins", time.Since(began), err)
 	return v, err
 }
 

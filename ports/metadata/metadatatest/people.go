@@ -83,6 +83,41 @@ func testAccounts(t *testing.T, h Harness) {
 	equal(t, "nobody's accounts", len(got), 0)
 }
 
+func testLogins(t *testing.T, h Harness) {
+	f := newFixture(t, h)
+	bob, err := f.CreateUser(f.ctx, account.User{Name: "bob", PasswordHash: "$argon2id$x", Disabled: true, Created: now})
+	f.ok(err)
+	eve, err := f.CreateUser(f.ctx, account.User{Name: "eve"})
+	f.ok(err)
+	_, err = f.CreateAccount(f.ctx, sampleAccount(eve.ID, "anna@example.org"))
+	f.ok(err)
+	eves, err := f.CreateAccount(f.ctx, sampleAccount(eve.ID, "Ann@Example.org"))
+	f.ok(err)
+	bobs, err := f.CreateAccount(f.ctx, sampleAccount(bob.ID, "ann@example.org"))
+	f.ok(err)
+	want := []metadata.Login{{User: f.user, Account: f.acc}, {User: bob, Account: bobs}, {User: eve, Account: eves}}
+	for _, email := range []string{"ann@example.org", "ANN@example.org"} {
+		got, err := f.Logins(f.ctx, email, 10)
+		f.ok(err)
+		equal(t, "who has the address "+email, got, want)
+	}
+	got, err := f.Logins(f.ctx, "ann@example.org", 2)
+	f.ok(err)
+	equal(t, "two of them", got, want[:2])
+	// U+017F is an s to who folds case, and is not in lower case.
+	for _, email := range []string{"", "ann", "ann@example.org\x00", "\xff", "bob", "ann@example.org%", "ann@e\u017fample.org"} {
+		got, err := f.Logins(f.ctx, email, 10)
+		f.ok(err)
+		equal(t, "who has the address "+email, len(got), 0)
+	}
+	f.ok(f.DeleteAccount(f.ctx, bobs.ID))
+	f.acc.Email = "other@example.org"
+	f.ok(f.UpdateAccount(f.ctx, f.acc))
+	got, err = f.Logins(f.ctx, "ann@example.org", 10)
+	f.ok(err)
+	equal(t, "who has the address still", got, want[2:])
+}
+
 func testReseal(t *testing.T, h Harness) {
 	f := newFixture(t, h)
 	second, err := f.CreateAccount(f.ctx, sampleAccount(f.user.ID, "work@example.org"))

@@ -25,6 +25,7 @@ type Store interface {
 	metadata.Users
 	metadata.Accounts
 	metadata.AccountReader
+	metadata.Logins
 	metadata.Secrets
 	metadata.Statuses
 	metadata.Leases
@@ -56,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}{
 		{"users", testUsers},
 		{"accounts", testAccounts},
+		{"logins", testLogins},
 		{"reseal", testReseal},
 		{"delete account", testDeleteAccount},
 		{"statuses", testStatuses},
