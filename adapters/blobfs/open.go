@@ -26,7 +26,7 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Blob, error) {
 	size, err := s.checked.Check(ctx, key, f)
 	if err != nil {
 		if fault.Is(err, fault.Corrupt) {
-			s.setAside(key, f)
+			s.setAside(ctx, key, f)
 		}
 		return nil, mapErr(op, errors.Join(err, f.Close()))
 	}
@@ -35,10 +35,13 @@ func (s *Store) Open(ctx context.Context, key blob.Key) (blob.Blob, error) {
 
 // setAside moves a damaged blob out of the way, so that it can be fetched and stored again. It moves the file that was
 // checked only, not one that has replaced it meanwhile.
-func (s *Store) setAside(key blob.Key, f *os.File) {
-	s.sweep.Lock()
-	defer s.sweep.Unlock()
+func (s *Store) setAside(ctx context.Context, key blob.Key, f *os.File) {
 	s.checked.Remove(key)
+	release, err := s.hold(ctx, exclusive)
+	if err != nil {
+		return // it stays, and fails its check again
+	}
+	defer release()
 	bad, err := f.Stat()
 	if err != nil {
 		return

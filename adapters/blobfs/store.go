@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,10 +21,11 @@ var (
 	_ blob.Sweeper = (*Store)(nil)
 )
 
-// The folders beside the 256 that hold blobs.
+// What is beside the 256 folders that hold blobs, and OwnerFile.
 const (
 	tmpDir     = "tmp"
 	corruptDir = "corrupt"
+	lockFile   = "lock"
 )
 
 // groupMax bounds how many files of one Put are open at a time. Larger groups were not measured faster.
@@ -40,9 +40,6 @@ type Store struct {
 	next    atomic.Uint64
 	syncer  syncer
 	checked blobfile.Checked
-
-	// sweep is held for reading while a blob that is there is touched, for writing while one is deleted.
-	sweep sync.RWMutex
 }
 
 // Open opens the folder, creates it where it does not exist, and removes what crashed processes left in it.
@@ -78,8 +75,13 @@ func (s *Store) makeDirs() error {
 		}
 		made = made || err == nil
 	}
-	if !made {
-		return nil
+	// Now, so that a full disk keeps nobody from deleting.
+	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil || !made {
+		return err
 	}
 	return errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir)))
 }
@@ -102,20 +104,42 @@ func (s *Store) temp() (*os.File, error) {
 }
 
 // touch says whether the blob is there with the size, and notes that it was stored again.
-func (s *Store) touch(key blob.Key, size int64) (bool, error) {
-	s.sweep.RLock()
-	defer s.sweep.RUnlock()
+func (s *Store) touch(ctx context.Context, key blob.Key, size int64) (bool, error) {
+	if _, err := os.Stat(s.path(key)); errors.Is(err, fs.ErrNotExist) {
+		return false, nil // most are new: nobody is waited for
+	}
+	release, err := s.hold(ctx, shared)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	info, err := os.Stat(s.path(key))
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, err
-	case info.Size() != size:
+	case err == nil && info.Size() != size:
 		return false, nil // damaged: it is written again
+	case err == nil:
+		now := time.Now()
+		err = os.Chtimes(s.path(key), now, now)
 	}
-	now := time.Now()
-	return true, os.Chtimes(s.path(key), now, now)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// name gives files that are durable the names of their blobs, in place of damaged ones perhaps, and returns how many got theirs.
+func (s *Store) name(ctx context.Context, files []pending) (named int, err error) {
+	release, err := s.hold(ctx, shared)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	for i, p := range files {
+		if err := os.Rename(p.f.Name(), s.path(p.key)); err != nil {
+			return i, err
+		}
+	}
+	return len(files), nil
 }
 
 // Put implements blob.Store.
@@ -128,16 +152,16 @@ func (s *Store) Put(ctx context.Context, blobs ...[]byte) ([]blob.Key, error) {
 			return nil, mapErr("store blobs", err)
 		}
 		keys[i] = sha256.Sum256(b)
-		if err := g.add(keys[i], b); err != nil {
+		if err := g.add(ctx, keys[i], b); err != nil {
 			return nil, mapErr("store blobs", err)
 		}
 		if len(g.files) == groupMax {
-			if err := g.commit(); err != nil {
+			if err := g.commit(ctx); err != nil {
 				return nil, mapErr("store blobs", err)
 			}
 		}
 	}
-	if err := g.commit(); err != nil {
+	if err := g.commit(ctx); err != nil {
 		return nil, mapErr("store blobs", err)
 	}
 	return keys, nil
@@ -157,12 +181,12 @@ type pending struct {
 }
 
 // add writes a blob that is not there yet to a temporary file.
-func (g *group) add(key blob.Key, b []byte) error {
+func (g *group) add(ctx context.Context, key blob.Key, b []byte) error {
 	if g.seen[key] {
 		return nil
 	}
 	g.seen[key] = true
-	there, err := g.store.touch(key, int64(len(b)))
+	there, err := g.store.touch(ctx, key, int64(len(b)))
 	if err != nil || there {
 		return err
 	}
@@ -176,7 +200,7 @@ func (g *group) add(key blob.Key, b []byte) error {
 }
 
 // commit makes the files durable, gives them their names, and makes those durable.
-func (g *group) commit() error {
+func (g *group) commit(ctx context.Context) error {
 	if len(g.files) == 0 {
 		return nil
 	}
@@ -187,20 +211,20 @@ func (g *group) commit() error {
 	if err := g.store.syncer.files(files); err != nil {
 		return err
 	}
+	named, err := g.store.name(ctx, g.files)
 	var dirs []string
 	seen := [256]bool{}
-	for i, p := range g.files {
-		err := errors.Join(p.f.Close(), os.Rename(p.f.Name(), g.store.path(p.key)))
-		if err != nil {
-			g.files = g.files[i:]
-			return err
-		}
+	for _, p := range g.files[:named] {
+		err = errors.Join(err, p.f.Close())
 		if !seen[p.key[0]] {
 			seen[p.key[0]] = true
 			dirs = append(dirs, g.store.folder(p.key))
 		}
 	}
-	g.files = g.files[:0]
+	g.files = g.files[named:]
+	if err != nil {
+		return err
+	}
 	return g.store.syncer.dirs(dirs)
 }
 

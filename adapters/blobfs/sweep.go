@@ -83,26 +83,33 @@ func (s *Store) Delete(ctx context.Context, before time.Time, keys ...blob.Key) 
 		if err := ctx.Err(); err != nil {
 			return mapErr("delete blobs", err)
 		}
-		if err := s.delete(before, key); err != nil {
+		if err := s.delete(ctx, before, key); err != nil {
 			return mapErr("delete blobs", err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) delete(before time.Time, key blob.Key) error {
-	s.sweep.Lock()
-	defer s.sweep.Unlock()
-	info, err := os.Stat(s.path(key))
-	if err == nil {
-		if !info.ModTime().Before(before) {
-			return nil
-		}
-		s.checked.Remove(key)
-		err = os.Remove(s.path(key))
+// delete deletes a blob unless it was stored again. Its time is that of the opened file: over a network the time of a name
+// may be one that this machine remembers.
+func (s *Store) delete(ctx context.Context, before time.Time, key blob.Key) error {
+	release, err := s.hold(ctx, exclusive)
+	if err != nil {
+		return err
 	}
+	defer release()
+	f, err := os.Open(s.path(key))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil || !info.ModTime().Before(before) {
+		return err
+	}
+	s.checked.Remove(key)
+	return os.Remove(s.path(key))
 }

@@ -20,7 +20,7 @@ func lockedDir(parent string) (string, *os.File, error) {
 			}
 			return "", nil, err
 		}
-		if err := lock(d, true); err != nil {
+		if err := lock(d, exclusive); err != nil {
 			_ = d.Close()
 			return "", nil, err
 		}
@@ -40,7 +40,7 @@ func cleanUp(parent string) {
 		if err != nil {
 			continue
 		}
-		if lock(d, false) == nil {
+		if lock(d, exclusive|atOnce) == nil {
 			_ = os.RemoveAll(dir)
 		}
 		_ = d.Close()

@@ -71,7 +71,7 @@ func (w *writer) Commit(ctx context.Context) (key blob.Key, err error) {
 		return key, mapErr(op, ctx.Err())
 	}
 	key = blob.Key(w.hash.Sum(nil))
-	there, err := w.store.touch(key, w.size)
+	there, err := w.store.touch(ctx, key, w.size)
 	if err != nil {
 		return key, mapErr(op, err)
 	}
@@ -79,7 +79,7 @@ func (w *writer) Commit(ctx context.Context) (key blob.Key, err error) {
 		if err := w.f.Sync(); err != nil {
 			return key, mapErr(op, err)
 		}
-		if err := os.Rename(w.f.Name(), w.store.path(key)); err != nil {
+		if _, err := w.store.name(ctx, []pending{{key, w.f}}); err != nil {
 			return key, mapErr(op, err)
 		}
 		w.moved = true

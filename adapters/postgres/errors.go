@@ -54,6 +54,7 @@ const (
 	deadlockDetected     = "40P01"
 	queryCanceled        = "57014"
 	uniqueViolation      = "23505"
+	lockNotAvailable     = "55P03" // lock_timeout
 	awayTooLong          = "25P03" // idle_in_transaction_session_timeout: it ended the session before it saw COMMIT
 )
 
@@ -68,7 +69,7 @@ func classify(code string) (fault.Kind, string) {
 		return fault.Invalid, "a text has characters that cannot be stored"
 	case serializationFailure, deadlockDetected:
 		return fault.Unavailable, "somebody else changed the same at the same time"
-	case "55P03": // lock_not_available
+	case lockNotAvailable:
 		return fault.Unavailable, busy
 	case queryCanceled: // statement_timeout; a caller's cancellation is seen before
 		return fault.Unavailable, "the database took too long"

@@ -2,10 +2,16 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"imapped/domain/account"
 	"imapped/ports/metadata"
 )
+
+// MigrateFor is Migrate with another patience.
+func MigrateFor(ctx context.Context, url string, patience time.Duration) error {
+	return migrate(ctx, url, patience)
+}
 
 // Hold runs a transaction of an account's owner that has taken its locks, stands still during fn, and then writes.
 func Hold(ctx context.Context, s *Store, f metadata.Fence, fn func()) error {

@@ -123,11 +123,16 @@ func (m *Import) Begin(ctx context.Context, s transfer.Start) (p transfer.Progre
 	return p, err
 }
 
-// names returns the tables that are filled, quoted.
+// theID is the table that is never empty: the id of the source takes the place of the one that the schema came with.
+const theID = "installation"
+
+// names returns the tables that are filled and were empty, quoted.
 func (m *Import) names() []string {
 	var all []string
 	for name := range m.tables {
-		all = append(all, pgx.Identifier{name}.Sanitize())
+		if name != theID {
+			all = append(all, pgx.Identifier{name}.Sanitize())
+		}
 	}
 	slices.Sort(all)
 	return all
@@ -152,7 +157,7 @@ func (m *Import) first(ctx context.Context, tx pgx.Tx, s transfer.Start) (id str
 		}
 	}
 	var lives bool
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM owners WHERE expires > $1)`, time.Now().UnixNano()).Scan(&lives); err != nil {
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM owners WHERE expires > `+databaseTime+`)`).Scan(&lives); err != nil {
 		return "", err
 	}
 	if lives {
@@ -224,6 +229,11 @@ func (m *Import) Write(ctx context.Context, b transfer.Batch) error {
 // copy adds the rows of a batch.
 func (m *Import) copy(ctx context.Context, tx pgx.Tx, b transfer.Batch) error {
 	t := m.tables[b.Table]
+	if b.Table == theID {
+		if _, err := tx.Exec(ctx, `DELETE FROM installation`); err != nil {
+			return err
+		}
+	}
 	n, err := tx.CopyFrom(ctx, pgx.Identifier{b.Table}, t.Columns, pgx.CopyFromSlice(len(b.Rows), func(i int) ([]any, error) {
 		return t.toDatabase(b.Rows[i])
 	}))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -14,19 +15,44 @@ import (
 	"imapped/migrations"
 )
 
-// How long a node waits while another one migrates: so many times a second.
-const migrationWait = 600
+const (
+	// migrationWait is how long a node waits while another one migrates: so many times a second.
+	migrationWait = 600
+	// tableWait is how long a migration waits for a table. Whoever comes after it waits behind it, each login above all: it is
+	// short, and tried again, tablePause later, for tablePatience.
+	tableWait     = 2 * time.Second
+	tablePause    = time.Second
+	tablePatience = time.Minute
+	// lookWait bounds the look at the version.
+	lookWait = 10 * time.Second
+)
 
 // Migrate brings the database's schema up to the newest version. Several nodes may do it at once: one does, and the others
-// wait for it.
-func Migrate(ctx context.Context, url string) error {
+// wait for it. A transaction that keeps a table for long is waited for now and then, and in the end is fault.Unavailable: what was
+// applied before it stays.
+func Migrate(ctx context.Context, url string) error { return migrate(ctx, url, tablePatience) }
+
+func migrate(ctx context.Context, url string, patience time.Duration) error {
 	const op = "migrate the database"
 	return withProvider(op, url, func(db *sql.DB, p *goose.Provider) error {
 		if _, err := pending(ctx, op, db, p); err != nil {
 			return err
 		}
-		_, err := p.Up(ctx)
-		return err
+		for end := time.Now().Add(patience); ; {
+			_, err := p.Up(ctx)
+			if stateOf(err) != lockNotAvailable {
+				return err
+			}
+			if time.Now().After(end) {
+				return fault.As(fault.Unavailable, op, &cause{"another transaction keeps a table locked (pg_stat_activity shows which): " +
+					"end it, or try again later", err})
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(tablePause):
+			}
+		}
 	})
 }
 
@@ -63,6 +89,9 @@ func withProvider(op, url string, fn func(*sql.DB, *goose.Provider) error) (err 
 		config.ConnectTimeout = connectTimeout
 	}
 	config.RuntimeParams["application_name"] = "imapped"
+	if config.RuntimeParams["lock_timeout"] == "" {
+		config.RuntimeParams["lock_timeout"] = milliseconds(tableWait)
+	}
 	db := stdlib.OpenDB(*config)
 	defer func() { err = errors.Join(err, mapErr(op, db.Close())) }()
 	one, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, migrationWait))
@@ -78,7 +107,17 @@ func withProvider(op, url string, fn func(*sql.DB, *goose.Provider) error) (err 
 }
 
 // pending returns how many migrations are missing. It writes nothing.
-func pending(ctx context.Context, op string, db *sql.DB, p *goose.Provider) (n int, err error) {
+func pending(ctx context.Context, op string, db *sql.DB, p *goose.Provider) (int, error) {
+	within, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	n, err := look(within, op, db, p)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = fault.As(fault.Unavailable, op, &cause{"the database does not answer", err})
+	}
+	return n, err
+}
+
+func look(ctx context.Context, op string, db *sql.DB, p *goose.Provider) (n int, err error) {
 	var exists bool
 	if err := db.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, goose.DefaultTablename).Scan(&exists); err != nil {
 		return 0, mapErr(op, err)

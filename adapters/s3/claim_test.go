@@ -7,10 +7,12 @@ import (
 	"imapped/adapters/s3"
 	"imapped/adapters/s3/s3test"
 	"imapped/domain/fault"
+	"imapped/ports/blob"
+	"imapped/ports/blob/blobtest"
 )
 
-// TestClaim: a bucket holds blobs in one way, that of the first who uses it, also when nothing says so but what is there.
-func TestClaim(t *testing.T) {
+// TestClaimForm: a bucket holds blobs in one way, that of the first who uses it, also when nothing says so but what is there.
+func TestClaimForm(t *testing.T) {
 	srv := s3test.Fake(t)
 	mail := []byte("Subject: x\r\n\r\n")
 	unsealed := func(t *testing.T, s *s3.Store) { must1(s.Put(t.Context(), mail))(t) }
@@ -35,7 +37,7 @@ func TestClaim(t *testing.T) {
 				tt.before(t, open(t, b.Config))
 			}
 			for i, sealed := range tt.claims {
-				err := open(t, b.Config).Claim(t.Context(), sealed)
+				err := open(t, b.Config).ClaimForm(t.Context(), sealed)
 				if tt.wrong[i] != fault.Is(err, fault.Conflict) || !tt.wrong[i] && err != nil {
 					t.Errorf("claim %d, sealed %v: %v", i, sealed, err)
 				}
@@ -48,7 +50,7 @@ func TestClaim(t *testing.T) {
 		var errs [2][8]error
 		for kind := range errs {
 			for i := range errs[kind] {
-				all.Go(func() { errs[kind][i] = open(t, b.Config).Claim(t.Context(), kind == 1) })
+				all.Go(func() { errs[kind][i] = open(t, b.Config).ClaimForm(t.Context(), kind == 1) })
 			}
 		}
 		all.Wait()
@@ -73,4 +75,22 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%d kinds of blobs are in one bucket", won)
 		}
 	})
+}
+
+func TestClaims(t *testing.T) {
+	srv := s3test.Fake(t)
+	blobtest.RunClaims(t, func(t *testing.T) (func(t *testing.T) blob.Claimable, func(t *testing.T)) {
+		b := srv.Bucket(t)
+		return func(t *testing.T) blob.Claimable { return open(t, b.Config) },
+			func(t *testing.T) { b.Delete(t, b.Config.Prefix+s3.OwnerObject) }
+	})
+}
+
+// TestSpoiledClaim: an owner that cannot be read is not taken for nobody.
+func TestSpoiledClaim(t *testing.T) {
+	b := s3test.Fake(t).Bucket(t)
+	b.Put(t, b.Config.Prefix+s3.OwnerObject, nil)
+	if err := open(t, b.Config).Claim(t.Context(), blob.Installation{}); !fault.Is(err, fault.Forbidden) {
+		t.Error(err)
+	}
 }

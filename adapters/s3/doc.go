@@ -3,6 +3,7 @@
 //	PREFIX blobs/NAME      a blob; NAME is its key in hex, or the encrypted key where blobs are sealed
 //	PREFIX sweep/RANDOM    a deletion is running (see 3)
 //	PREFIX form            "clear" or "sealed": how blobs are held (see 7)
+//	PREFIX installation    the id of the database that names the blobs, in hex (see 8)
 //
 // Where blobs are sealed, each user has such folders of their own below PREFIX users/ID/, sealed under a data key of their
 // own (package blobseal; Users).
@@ -33,6 +34,8 @@
 //  5. Memory does not grow with a blob: at most firstRead bytes are held of an open one.
 //  6. Every request has a deadline, and no request is made while a lock is held, but those that check a large blob, by
 //     who waits for the check. Errors name neither the endpoint nor the credentials.
-//  7. The blobs of a bucket are all sealed or all in the clear; the first process that uses it decides (Claim). So neither
+//  7. The blobs of a bucket are all sealed or all in the clear; the first process that uses it decides (ClaimForm). So neither
 //     is mail left readable, nor taken for missing, because somebody changed a setting.
+//  8. The blobs of a bucket belong to one database: the first one that uses it (Claim). Another one, which names none of them,
+//     does not get to sweep them.
 package s3

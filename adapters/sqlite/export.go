@@ -49,6 +49,7 @@ func shapes() []shape {
 		"token": "(SELECT coalesce(max(l.token), 0) FROM leases l WHERE l.account_id = accounts.id)"}
 	content := map[string]string{"mailbox_id": "id >> 32", "uid": "id & 4294967295"}
 	return []shape{
+		{name: "installation", last: true},
 		{name: "users", last: true},
 		{name: "accounts", omit: []string{"uidvalidity", "mutation"}, last: true},
 		{name: "account_counters", from: "accounts", as: counters, alone: true, last: true},

@@ -135,16 +135,17 @@ func (m *mover) copyGroup(ctx context.Context, bodies []transfer.Body) error {
 	return nil
 }
 
-// has says whether a store has a blob that is not damaged, as far as it looks.
+// has says whether a store has a blob that is not damaged. It is read to its end: a store may check a large one only then.
 func has(ctx context.Context, s blob.Store, key blob.Key) (bool, error) {
 	b, err := s.Open(ctx, key)
-	switch {
-	case fault.Is(err, fault.NotFound), fault.Is(err, fault.Corrupt):
-		return false, nil
-	case err != nil:
-		return false, err
+	if err == nil {
+		_, err = io.Copy(io.Discard, &source{ctx: ctx, r: io.NewSectionReader(b, 0, b.Size())})
+		err = errors.Join(err, b.Close())
 	}
-	return true, b.Close()
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Corrupt) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // pile is blobs that are stored together.

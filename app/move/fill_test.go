@@ -192,6 +192,8 @@ func look(t *testing.T, s metadatatest.Store) seenBy {
 		}
 		all[name] = v
 	}
+	id, err := s.Installation(ctx)
+	note("installation", id, err)
 	users, err := s.Users(ctx)
 	note("users", users, err)
 	accounts, err := s.Accounts(ctx, 0)

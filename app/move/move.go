@@ -3,7 +3,7 @@
 // is, so that no client and no upstream notices.
 //
 // Invariants:
-//  1. Order. Secrets are tried first; then rows that nobody sees yet are copied, then the blobs that they name, then both
+//  1. Order. Secrets are tried first, then the target's blobs are claimed for the installation; then rows that nobody sees yet are copied, then the blobs that they name, then both
 //     sides are compared; users, accounts and mailboxes, which show the rest, come last, in one transaction.
 //  2. It can be ended at any moment and begun again: it goes on after the last batch, and with the blobs that are missing. When the
 //     source has changed meanwhile, it begins anew.
@@ -35,6 +35,9 @@ type Config struct {
 	Accounts []account.Account // of the source
 	Sealer   secrets.Sealer    // of the target
 	Clock    clock.Clock
+	// Claim, which may be nil, is called when the sink has let the move begin, before anything is put into To: it makes sure that
+	// To belongs to the installation, whose id the target takes over.
+	Claim func(ctx context.Context) error
 	// Known is what Leave was given last; empty: it was never called.
 	Known string
 	// Leave, which may be nil, is called when everything is there but not to be seen yet, and again by a Run that finds
@@ -136,6 +139,11 @@ func (m *mover) run(ctx context.Context) error {
 	m.id, m.report.Already, m.report.Anew = at.ID, !at.Ended.IsZero(), at.Anew
 	if m.report.Already {
 		return m.leave()
+	}
+	if m.Claim != nil {
+		if err := m.Claim(ctx); err != nil {
+			return err
+		}
 	}
 	if err := m.copyRows(ctx, at); err != nil {
 		return err

@@ -8,6 +8,8 @@
 //     marking and the deleting stays too (blob.Sweeper.Delete).
 //  2. A reading that fails is never read as "nothing more is named": the round ends before it deletes anything.
 //     Where each user's blobs lie apart, what one user names keeps nothing of another's.
+//     Nor is what another store names: that the blobs belong to the store is looked at after it was read, and before anything
+//     is deleted. So a database that took another's place deletes nothing.
 //  3. Memory is bounded: of each named key 8 octets are held, at most Config.Marks of them; with more, the keys are dealt
 //     with range after range.
 package sweep
@@ -46,6 +48,7 @@ type Config struct {
 	References metadata.References
 	Undo       metadata.Undo
 	Blobs      blob.Sweeper
+	Claimed    func(context.Context) error                  // fails unless the blobs belong to the store of References; nil: they do
 	Areas      func(context.Context) iter.Seq2[Area, error] // nil: all blobs are in Blobs; else that is not used
 	Clock      clock.Clock
 	Log        *slog.Logger  // nil: slog.Default
@@ -149,6 +152,11 @@ func (c Config) sweep(ctx context.Context, area Area, done *Swept) error {
 		m, err := c.mark(ctx, area.User, lo)
 		if err != nil {
 			return err
+		}
+		if c.Claimed != nil {
+			if err := c.Claimed(ctx); err != nil {
+				return err
+			}
 		}
 		if err := c.delete(ctx, area.Blobs, m, cutoff, done); err != nil {
 			return err

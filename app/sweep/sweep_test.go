@@ -218,6 +218,21 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+// TestNotOurs: nothing is deleted where the blobs turn out to belong to another store after its names were read.
+func TestNotOurs(t *testing.T) {
+	w := &world{named: map[blob.Key]bool{}, stored: map[blob.Key]time.Time{{1}: {}, {2}: {}}}
+	c, refused := w.config(), errors.New("they belong to another database")
+	c.Claimed = func(context.Context) error {
+		if w.reads == 0 {
+			t.Error("it is asked before the names were read")
+		}
+		return refused
+	}
+	if _, err := sweep.Sweep(t.Context(), c); !errors.Is(err, refused) || len(w.stored) != 2 {
+		t.Errorf("%v, %d blobs are left", err, len(w.stored))
+	}
+}
+
 // TestConcurrentAdd: a message is added between the marking and the deleting, with a blob that was garbage until then.
 func TestConcurrentAdd(t *testing.T) {
 	old, other := blob.Key{1}, blob.Key{2}

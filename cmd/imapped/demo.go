@@ -41,6 +41,9 @@ func (c demoCmd) Run(ctx context.Context, conf *config.Config, out output) (err 
 		return err
 	}
 	defer unlock()
+	if err := up.checkBlobs(ctx); err != nil {
+		return err
+	}
 	box, inbox, err := openSample(ctx, up)
 	if err != nil {
 		return err

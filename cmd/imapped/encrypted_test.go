@@ -12,7 +12,6 @@ import (
 	"imapped/adapters/s3/s3test"
 	"imapped/app/sweep"
 	"imapped/domain/account"
-	"imapped/ports/clock"
 )
 
 // storedIn returns the settings that name a bucket.
@@ -180,9 +179,9 @@ func (f *fleet) sweep() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if _, err := sweep.Sweep(f.t.Context(), sweep.Config{
-		References: in.store, Undo: in.store, Blobs: in.sweeper, Areas: in.areas, Clock: clock.System{}, Retention: -1,
-	}); err != nil {
+	c := in.swept()
+	c.Retention = -1
+	if _, err := sweep.Sweep(f.t.Context(), c); err != nil {
 		f.t.Error(err)
 	}
 	if err := in.close(); err != nil {

@@ -68,7 +68,7 @@ type instance struct {
 	peers   *peers       // nil: this process is alone, or serves nobody
 
 	untimed metadataStore // store, without the instruments
-	source  blob.Store    // the store of messages itself, without what is kept of them here
+	source  storedBlobs   // the store of messages itself, without what is kept of them here
 	closers []func() error
 }
 
@@ -130,8 +130,13 @@ func (in *instance) open(ctx context.Context) (_ *instance, err error) {
 		return nil, err
 	}
 	in.closers = append(in.closers, in.store.Close)
-	if err = openBlobs(ctx, conf, in, in.store); err != nil {
+	if err = openBlobs(conf, in, in.store); err != nil {
 		return nil, err
+	}
+	if in.serves {
+		if err = in.checkBlobs(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var limits, usual limits.Failures = memory.NewFailures(clock.System{}, 0), nil
 	in.bus = &memory.Bus{}

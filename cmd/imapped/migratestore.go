@@ -21,6 +21,7 @@ import (
 	"imapped/cmd/imapped/config"
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/ports/blob"
 	"imapped/ports/clock"
 )
 
@@ -104,7 +105,7 @@ func (c migrateStoreCmd) between(ctx context.Context, in *instance, database str
 	if in.sealer, err = seal.New(in.keys.current, in.keys.old...); err != nil {
 		return report, err
 	}
-	accounts, err := in.prepareMove(ctx, database)
+	accounts, id, err := in.prepareMove(ctx, database)
 	if err != nil {
 		return report, err
 	}
@@ -113,12 +114,16 @@ func (c migrateStoreCmd) between(ctx context.Context, in *instance, database str
 		return report, err
 	}
 	opened(from.Close)
-	conf := move.Config{Source: from, Bodies: from, Accounts: accounts, Sealer: in.sealer, Clock: clock.System{}, Leave: c.leave}
+	conf := move.Config{Source: from, Bodies: from, Accounts: accounts, Sealer: in.sealer, Clock: clock.System{}, Leave: c.leave,
+		Claim: func(ctx context.Context) error { return in.claimBlobs(ctx, id) }}
 	blobs, err := blobfs.Open(c.blobs())
 	if err != nil {
 		return report, err
 	}
 	opened(blobs.Close)
+	if err := blobs.ClaimedBy(ctx, id); err != nil && !fault.Is(err, fault.NotFound) { // nobody's: no server of this version ran on it
+		return report, fmt.Errorf("--from, --from-blobs: %w", err)
+	}
 	if err := upToDate(ctx, in.conf); err != nil {
 		return report, err
 	}
@@ -147,33 +152,33 @@ func (c migrateStoreCmd) between(ctx context.Context, in *instance, database str
 	return report, err
 }
 
-// prepareMove returns the accounts of an embedded installation, and opens the store that their messages are moved into. Where
+// prepareMove returns the accounts and the id of an embedded installation, and opens the store that their messages are moved into. Where
 // that encrypts, their users get data keys here, before anything is read: they come into the new place with the users, who
 // are the last to be moved.
-func (in *instance) prepareMove(ctx context.Context, database string) (accounts []account.Account, err error) {
+func (in *instance) prepareMove(ctx context.Context, database string) (accounts []account.Account, id blob.Installation, err error) {
 	s, err := sqlite.Open(ctx, sqlite.Options{Path: database})
 	if err != nil {
-		return nil, err
+		return nil, id, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if id, err = s.Installation(ctx); err != nil {
+		return nil, id, err
+	}
 	if accounts, err = s.Accounts(ctx, 0); err != nil {
-		return nil, err
+		return nil, id, err
 	}
 	if err := move.TrySecrets(in.sealer, accounts); err != nil { // else the data keys would be under a wrong key, too
-		return nil, err
+		return nil, id, err
 	}
-	if err := openBlobs(ctx, in.conf, in, s); err != nil {
-		return nil, err
-	}
-	if err := in.checkBlobs(ctx); err != nil {
-		return nil, err
+	if err := openBlobs(in.conf, in, s); err != nil {
+		return nil, id, err
 	}
 	for _, a := range accounts {
 		if _, err := in.blobs.For(ctx, a.User); err != nil { // and is not asked for again
-			return nil, err
+			return nil, id, err
 		}
 	}
-	return accounts, nil
+	return accounts, id, nil
 }
 
 // known returns what leave was given; "" when it never was.

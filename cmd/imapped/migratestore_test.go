@@ -213,6 +213,45 @@ func TestMigrateStoreLost(t *testing.T) {
 	n.stop()
 }
 
+// TestMigrateStoreInPlace moves the metadata alone: the messages stay in their directory, and belong to the new database as they
+// belonged to the old one; before that, they do not. A move that is given up is begun anew.
+func TestMigrateStoreInPlace(t *testing.T) {
+	up, data := startUpstream(t), t.TempDir()
+	m := startMirror(t, data, up)
+	c := dialMail(t, m.addr, "INBOX")
+	want := c.ok("FETCH 1:* (UID BODY.PEEK[])")
+	if err := m.in.checkBlobs(t.Context()); err != nil { // as run does
+		t.Fatal(err)
+	}
+	m.stop()
+	for range 2 {
+		f := &fleet{t, []string{"DATABASE_URL=" + database.URL(t), "OBJECT_STORE_PATH=" + filepath.Join(data, "blobs"), keyOf(t, data)}}
+		f.cli(0, "run-migrations")
+		conf := configOf(t, append(f.environ, "IMAPPED_DATA="+t.TempDir())...)
+		if in, err := openServer(t.Context(), conf, logger(conf)); !fault.Is(err, fault.Forbidden) {
+			t.Fatalf("a node starts before the move: %v, %v", in, err)
+		}
+		moveStore(t, 0, data, append(f.environ, "IMAPPED_DATA="+t.TempDir()))
+		n := f.start()
+		n.mirrors(t)
+		if got := dialMail(t, n.imap, "INBOX").ok("FETCH 1:* (UID BODY.PEEK[])"); got != want {
+			t.Errorf("the mail is\n%.2000s\nand was\n%.2000s", got, want)
+		}
+		n.stop()
+		if err := os.Remove(filepath.Join(data, movedFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := t.TempDir() // the target's messages are another database's
+	newFleet(t, database.URL(t), "OBJECT_STORE_PATH="+other).sweep()
+	f := &fleet{t, []string{"DATABASE_URL=" + database.URL(t), "OBJECT_STORE_PATH=" + other, keyOf(t, data)}}
+	f.cli(0, "run-migrations")
+	moveStore(t, 2, data, append(f.environ, "IMAPPED_DATA="+t.TempDir()))
+	if _, err := os.Stat(filepath.Join(data, movedFile)); err == nil {
+		t.Error("it was moved into the messages of another database")
+	}
+}
+
 // TestMovedDirectory: a data directory that was moved is not opened by any command.
 func TestMovedDirectory(t *testing.T) {
 	data := withSecrets(t, 1)

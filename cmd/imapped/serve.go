@@ -170,14 +170,8 @@ func (s *serving) sweep(ctx context.Context) error {
 		return nil
 	case <-time.After(sweepDelay):
 	}
-	keep := s.in.conf.KeepRemoved
-	if keep <= 0 {
-		keep = -1 // 0 would be the default
-	}
-	c := sweep.Config{
-		References: s.in.store, Undo: s.in.store, Blobs: s.in.sweeper, Areas: s.in.areas, Clock: clock.System{}, Log: s.in.log,
-		Retention: keep, Every: s.sweeps.SweepInterval,
-	}
+	c := s.in.swept()
+	c.Every = s.sweeps.SweepInterval
 	if !many(s.in.conf) {
 		sweep.Run(ctx, c)
 		return nil
@@ -185,6 +179,18 @@ func (s *serving) sweep(ctx context.Context) error {
 	// One node sweeps. Should a second one begin before the first has noticed that it lost its connection, the object store
 	// lets one of them delete; what a directory deletes nothing names, whoever does it.
 	return postgres.Sole(ctx, s.in.conf.DatabaseURL.Reveal(), sweepLock, soleEvery, func(ctx context.Context) { sweep.Run(ctx, c) })
+}
+
+// swept says what a sweep works on.
+func (in *instance) swept() sweep.Config {
+	keep := in.conf.KeepRemoved
+	if keep <= 0 {
+		keep = -1 // 0 would be the default
+	}
+	return sweep.Config{
+		References: in.store, Undo: in.store, Blobs: in.sweeper, Areas: in.areas, Claimed: in.claimedBlobs, Clock: clock.System{},
+		Log: in.log, Retention: keep,
+	}
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"imapped/adapters/blobcache"
 	"imapped/adapters/blobfs"
@@ -25,6 +26,12 @@ type metadataStore interface {
 	timed.Metadata
 	sealedSecrets
 	io.Closer
+}
+
+// storedBlobs is what an object store and a directory of messages both are.
+type storedBlobs interface {
+	blob.Store
+	blob.Claimable
 }
 
 // sealedSecrets is where what is sealed under the master key is kept.
@@ -86,9 +93,9 @@ func upToDate(ctx context.Context, conf *config.Config) error {
 	return nil
 }
 
-// openBlobs opens the store of messages into in: blobs, what is swept, and what readiness asks. A server looks whether an
-// object store can be used, and keeps a part of it here. keys holds the users' data keys, where messages are encrypted.
-func openBlobs(ctx context.Context, conf *config.Config, in *instance, keys sealedSecrets) error {
+// openBlobs opens the store of messages into in: blobs, what is swept, and what readiness asks. A server keeps a part of an
+// object store here. Nothing is read or written there before claimBlobs. keys holds the users' data keys, where messages are encrypted.
+func openBlobs(conf *config.Config, in *instance, keys sealedSecrets) error {
 	if conf.S3.Endpoint == "" {
 		s, err := blobfs.Open(conf.ObjectStorePath)
 		if err != nil {
@@ -121,9 +128,6 @@ func openBlobs(ctx context.Context, conf *config.Config, in *instance, keys seal
 	if !in.serves {
 		return nil
 	}
-	if err := in.checkBlobs(ctx); err != nil {
-		return err
-	}
 	cache := blobcache.Config{Dir: in.path("cache"), MaxBytes: conf.BlobCache, Log: in.log}
 	if in.metrics != nil {
 		cache.OnLookup = in.metrics.Lookup
@@ -142,19 +146,60 @@ func openBlobs(ctx context.Context, conf *config.Config, in *instance, keys seal
 	return nil
 }
 
-// checkBlobs makes sure that an object store can be used, and that its messages are encrypted as is configured.
+// checkBlobs is claimBlobs for the database of the instance. Who reads, writes or deletes messages calls it first.
 func (in *instance) checkBlobs(ctx context.Context) error {
-	s, ok := in.source.(*s3.Store)
-	if !ok {
-		return nil
+	id, err := in.store.Installation(ctx)
+	if err != nil {
+		return err
 	}
-	if err := s.Check(ctx); err != nil {
-		return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
+	return in.claimBlobs(ctx, id)
+}
+
+// claimBlobs makes sure that the store of messages can be used, that it belongs to the database, and that its messages are
+// encrypted as is configured.
+func (in *instance) claimBlobs(ctx context.Context, database blob.Installation) error {
+	s, bucket := in.source.(*s3.Store)
+	if bucket {
+		if err := s.Check(ctx); err != nil {
+			return fmt.Errorf("R2_ENDPOINT, R2_BUCKET: %w", err)
+		}
 	}
-	if err := s.Claim(ctx, in.conf.S3.Encrypt); err != nil {
-		return fmt.Errorf("S3_ENCRYPT: %w", err)
+	if err := in.explainClaim(in.source.Claim(ctx, database)); err != nil {
+		return err
+	}
+	if bucket {
+		if err := s.ClaimForm(ctx, in.conf.S3.Encrypt); err != nil {
+			return fmt.Errorf("S3_ENCRYPT: %w", err)
+		}
 	}
 	return nil
+}
+
+// claimedBlobs makes sure, before messages are deleted, that they still belong to the database that is in use.
+func (in *instance) claimedBlobs(ctx context.Context) error {
+	id, err := in.store.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	return in.explainClaim(in.source.ClaimedBy(ctx, id))
+}
+
+// explainClaim says what to do about messages of another database.
+func (in *instance) explainClaim(err error) error {
+	if !fault.Is(err, fault.Forbidden) {
+		return err
+	}
+	database, store := "IMAPPED_DATA", "OBJECT_STORE_PATH"
+	mark := "the file " + filepath.Join(in.conf.ObjectStorePath, blobfs.OwnerFile)
+	if many(in.conf) {
+		database = "DATABASE_URL"
+	}
+	if in.conf.S3.Endpoint != "" {
+		store, mark = "R2_ENDPOINT, R2_BUCKET", fmt.Sprintf("the object %q of the bucket", s3.OwnerObject)
+	}
+	return fmt.Errorf("%s, %s: %w. One of these settings is wrong, or the database was lost, and this is a new one: then restore its backup. "+
+		"Only if the messages are to be this database's from now on, stop all servers, delete %s and start again: every message there "+
+		"that this database does not name is then deleted", database, store, err, mark)
 }
 
 // ready asks the database whether it answers.

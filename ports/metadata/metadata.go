@@ -62,6 +62,13 @@ type Logins interface {
 	Logins(ctx context.Context, email string, limit int) ([]Login, error)
 }
 
+// Installation tells which store it is.
+type Installation interface {
+	// Installation returns the store's id, which was made with its schema and stays, whatever else changes. Another store has
+	// another one, unless it was moved from this one, or is a copy of it.
+	Installation(ctx context.Context) (blob.Installation, error)
+}
+
 // Secrets exchanges sealed secrets when the master key changes.
 type Secrets interface {
 	// Reseal gives the account the secret to in place of from, and changes nothing else; fault.Conflict when its secret is

@@ -6,6 +6,7 @@ import (
 
 	"imapped/domain/account"
 	"imapped/domain/mailbox"
+	"imapped/ports/blob"
 	"imapped/ports/metadata"
 )
 
@@ -28,6 +29,7 @@ type Metadata interface {
 	metadata.Queue
 	metadata.Undo
 	metadata.References
+	metadata.Installation
 }
 
 // NewMetadata returns a store that is next, timed. Methods that ports gain later pass through without being timed.
@@ -37,6 +39,14 @@ func NewMetadata(next Metadata, o Observe) Metadata { return &store{next, o} }
 type store struct {
 	Metadata
 	observe Observe
+}
+
+// Installation implements metadata.Installation.
+func (st *store) Installation(ctx context.Context) (blob.Installation, error) {
+	began := time.Now()
+	v, err := st.Metadata.Installation(ctx)
+	st.observe("installation", time.Since(began), err)
+	return v, err
 }
 
 // CreateUser implements metadata.Users.

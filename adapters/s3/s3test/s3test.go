@@ -190,6 +190,13 @@ func (b *Bucket) Put(t testing.TB, object string, data []byte) {
 	must(t, err)
 }
 
+// Delete deletes an object.
+func (b *Bucket) Delete(t testing.TB, object string) {
+	t.Helper()
+	_, err := b.client.DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: &b.Config.Bucket, Key: &object})
+	must(t, err)
+}
+
 // Names lists the objects.
 func (b *Bucket) Names(t testing.TB) (names []string) {
 	t.Helper()

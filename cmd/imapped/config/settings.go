@@ -72,14 +72,16 @@ func settings() []setting {
 			help: "The Redis server that carries hints between nodes and counts their failed logins; needs `DATABASE_URL`. Without it, hints go " +
 				"through the database, and each node counts for itself."},
 		{key: "OBJECT_STORE_PATH", unit: path, set: str(func(c *Config) *string { return &c.ObjectStorePath }, free),
-			help: "The directory that messages are kept in; not with `R2_*`. It belongs to one database alone: what that does not name is deleted " +
-				"there. With `DATABASE_URL` all nodes must see the same directory. Default: `blobs` in the data directory. `demo` keeps its own."},
+			help: "The directory that messages are kept in; not with `R2_*`. It belongs to one database alone, the first that uses it: what that " +
+				"does not name is deleted there, and another one is refused. With `DATABASE_URL` all nodes must see the same directory, on a " +
+				"file system whose `flock` holds for all of them (not NFS). Default: `blobs` in the data directory. `demo` keeps its own."},
 		{key: "SEARCH_INDEX_PATH", unit: path, set: str(func(c *Config) *string { return &c.SearchIndexPath }, free),
 			help: "The directory of the search index."},
 		{key: "R2_ENDPOINT", alias: "S3_ENDPOINT", unit: "URL", set: str(func(c *Config) *string { return &c.S3.Endpoint }, webURL),
 			help: "The S3-compatible object store that messages are kept in. It goes with the bucket and the two keys."},
 		{key: "R2_BUCKET", alias: "S3_BUCKET", unit: "name", set: str(func(c *Config) *string { return &c.S3.Bucket }, bucket),
-			help: "The bucket in it. It belongs to one database alone: what that does not name is deleted there."},
+			help: "The bucket in it. It belongs to one database alone, the first that uses it: what that does not name is deleted there, " +
+				"and another one is refused."},
 		{key: "R2_ACCESS_KEY_ID", alias: "S3_ACCESS_KEY_ID", secret: true, unit: "text",
 			set: secret(func(c *Config) *Secret { return &c.S3.AccessKeyID }, word), help: "The access key's name."},
 		{key: "R2_SECRET_ACCESS_KEY", alias: "S3_SECRET_ACCESS_KEY", secret: true, unit: "text",

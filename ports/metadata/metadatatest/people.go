@@ -9,8 +9,31 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/ports/blob"
 	"imapped/ports/metadata"
 )
+
+// testInstallation: a store has an id that stays.
+func testInstallation(t *testing.T, h Harness) {
+	id, err := h.Store.Installation(t.Context())
+	if err != nil || id == (blob.Installation{}) {
+		t.Fatalf("the id is %v, %v", id, err)
+	}
+	same := func(s Store) {
+		t.Helper()
+		if again, err := s.Installation(t.Context()); err != nil || again != id {
+			t.Errorf("the id is %v, %v, and was %v", again, err, id)
+		}
+	}
+	_, err = h.Store.CreateUser(t.Context(), account.User{Name: "ann", Created: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(h.Store)
+	if h.Reopen != nil {
+		same(h.Reopen(t))
+	}
+}
 
 func testUsers(t *testing.T, h Harness) {
 	f := &fixture{Store: h.Store, t: t, ctx: t.Context()}

@@ -40,6 +40,7 @@ type Store interface {
 	metadata.Queue
 	metadata.Undo
 	metadata.References
+	metadata.Installation
 }
 
 // Harness is one empty store under test. The maker closes it when the test ends.
@@ -55,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		name string
 		run  func(*testing.T, Harness)
 	}{
+		{"installation", testInstallation},
 		{"users", testUsers},
 		{"accounts", testAccounts},
 		{"logins", testLogins},
