@@ -19,6 +19,8 @@ var _ transfer.Sink = (*Import)(nil)
 const (
 	// importLock is the advisory lock of whoever fills a database.
 	importLock = 0x696d706d6f7665
+	// importPatience is how long that lock is waited for.
+	importPatience = 3 * time.Second
 	// importWait bounds one statement of a move: a batch that is written, a piece that is read.
 	importWait = 5 * time.Minute
 	// importRows is how many rows are read back together.
@@ -79,12 +81,8 @@ func (m *Import) Begin(ctx context.Context, s transfer.Start) (p transfer.Progre
 	const op = "begin the move"
 	m.tables, m.source = map[string]imported{}, s.ID
 	err = m.transact(ctx, op, func(ctx context.Context, tx pgx.Tx) error {
-		var mine bool
-		if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(importLock)).Scan(&mine); err != nil {
+		if err := alone(ctx, tx); err != nil {
 			return err
-		}
-		if !mine {
-			return fault.New(fault.Conflict, "", "another process moves something into this database now")
 		}
 		if err := m.fit(ctx, tx, s.Tables); err != nil {
 			return err
@@ -125,6 +123,19 @@ func (m *Import) Begin(ctx context.Context, s transfer.Start) (p transfer.Progre
 
 // theID is the table that is never empty: the id of the source takes the place of the one that the schema came with.
 const theID = "installation"
+
+// alone gets the lock of whoever fills the database, until the connection ends. It waits a little: the server may not have seen
+// yet that the process ended that had it.
+func alone(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `SELECT set_config('lock_timeout', $1, true)`, milliseconds(importPatience)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(importLock))
+	if stateOf(err) == lockNotAvailable {
+		return fault.New(fault.Conflict, "", "another process moves something into this database now")
+	}
+	return err
+}
 
 // names returns the tables that are filled and were empty, quoted.
 func (m *Import) names() []string {
