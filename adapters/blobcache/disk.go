@@ -53,16 +53,22 @@ type arrival struct {
 	ended bool
 }
 
-// begin makes room for a blob and a file for it; nil when it cannot be cached.
+// begin makes room for a blob and a file for it; nil when it cannot be cached, or what is arriving leaves no room.
 func (c *Cache) begin(size int64) *arrival {
 	if size > c.MaxBytes/2 {
 		return nil
 	}
 	var gone []blob.Key
+	room := false
 	c.locked(func() {
-		c.arriving += rounded(size)
-		gone = c.index.shrink(c.MaxBytes - c.arriving)
+		if room = c.arriving+rounded(size) <= c.MaxBytes; room {
+			c.arriving += rounded(size)
+			gone = c.index.shrink(c.MaxBytes - c.arriving)
+		}
 	})
+	if !room {
+		return nil
+	}
 	c.removeFiles(gone)
 	a := &arrival{cache: c, size: size}
 	var err error

@@ -36,7 +36,7 @@ type flight struct {
 	users int       // the download and the readers
 	have  int64     // so much may be read from the file
 	done  bool      // nothing more comes
-	pass  bool      // the disk failed: what is not in the file is read from src
+	pass  bool      // the cache has no room, or its disk failed: what is not in the file is read from src
 	err   error     // the download failed
 }
 

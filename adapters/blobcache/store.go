@@ -83,7 +83,9 @@ func (s *Store) Create(ctx context.Context) (blob.Writer, error) {
 }
 
 // Keys implements blob.Sweeper.
-func (s *Store) Keys(ctx context.Context) iter.Seq2[blob.Stored, error] { return s.behind.Keys(ctx) }
+func (s *Store) Keys(ctx context.Context, from, to blob.Key) iter.Seq2[blob.Stored, error] {
+	return s.behind.Keys(ctx, from, to)
+}
 
 // Delete implements blob.Sweeper. What other processes have in their caches leaves them in time.
 func (s *Store) Delete(ctx context.Context, before time.Time, keys ...blob.Key) error {

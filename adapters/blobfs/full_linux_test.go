@@ -12,6 +12,7 @@ import (
 
 	"imapped/adapters/blobfs"
 	"imapped/domain/fault"
+	"imapped/ports/blob"
 )
 
 // openSmall opens a store on a file system of 2 MB of its own, with one blob in it.
@@ -51,7 +52,7 @@ func TestDiskFull(t *testing.T) {
 	must(t, w.Close())
 
 	n := 0
-	for st, err := range s.Keys(t.Context()) {
+	for st, err := range s.Keys(t.Context(), blob.Key{}, blob.Last()) {
 		must(t, err)
 		n++
 		if st.Size == int64(len(big)) {

@@ -171,7 +171,7 @@ func TestKill(t *testing.T) {
 			must(t, err)
 			must(t, b.Close())
 		}
-		for st, err := range s.Keys(t.Context()) { // and nothing that is there is less than whole
+		for st, err := range s.Keys(t.Context(), blob.Key{}, blob.Last()) { // and nothing that is there is less than whole
 			must(t, err)
 			b, err := s.Open(t.Context(), st.Key)
 			must(t, err)

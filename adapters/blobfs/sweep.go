@@ -15,19 +15,19 @@ import (
 	"imapped/ports/blob"
 )
 
-// Keys implements blob.Sweeper. The order is that of the folders.
-func (s *Store) Keys(ctx context.Context) iter.Seq2[blob.Stored, error] {
+// Keys implements blob.Sweeper. The order is that of the folders; those outside are not looked into.
+func (s *Store) Keys(ctx context.Context, from, to blob.Key) iter.Seq2[blob.Stored, error] {
 	return func(yield func(blob.Stored, error) bool) {
-		for i := range 256 {
-			if !s.list(ctx, fmt.Sprintf("%02x", i), yield) {
+		for i := int(from[0]); i <= int(to[0]); i++ {
+			if !s.list(ctx, fmt.Sprintf("%02x", i), from, to, yield) {
 				return
 			}
 		}
 	}
 }
 
-// list yields the blobs of one folder, and says whether to go on.
-func (s *Store) list(ctx context.Context, name string, yield func(blob.Stored, error) bool) bool {
+// list yields the blobs of one folder from one key to another, and says whether to go on.
+func (s *Store) list(ctx context.Context, name string, from, to blob.Key, yield func(blob.Stored, error) bool) bool {
 	const op = "list blobs"
 	d, err := os.Open(filepath.Join(s.dir, name))
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Store) list(ctx context.Context, name string, yield func(blob.Stored, e
 		}
 		entries, err := d.ReadDir(256)
 		for _, e := range entries {
-			st, ok, err := stored(e)
+			st, ok, err := stored(e, from, to)
 			if err != nil {
 				return yield(blob.Stored{}, mapErr(op, err))
 			}
@@ -58,12 +58,12 @@ func (s *Store) list(ctx context.Context, name string, yield func(blob.Stored, e
 	}
 }
 
-// stored reads an entry of a folder; not ok for what is no blob or is gone meanwhile.
-func stored(e fs.DirEntry) (st blob.Stored, ok bool, err error) {
+// stored reads an entry of a folder; not ok for what is no blob from one key to another, or is gone meanwhile.
+func stored(e fs.DirEntry, from, to blob.Key) (st blob.Stored, ok bool, err error) {
 	if len(e.Name()) != hex.EncodedLen(len(st.Key)) {
 		return st, false, nil
 	}
-	if n, _ := hex.Decode(st.Key[:], []byte(e.Name())); n != len(st.Key) {
+	if n, _ := hex.Decode(st.Key[:], []byte(e.Name())); n != len(st.Key) || !st.Key.Between(from, to) {
 		return st, false, nil
 	}
 	info, err := e.Info()

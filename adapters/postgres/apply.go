@@ -84,6 +84,7 @@ func (ch *change) checkpoint(p *metadata.Checkpoint) {
 
 // reset forgets the upstream UIDs.
 func (ch *change) reset(ctx context.Context) error {
+	ch.t.extent(uint64(ch.messages))
 	for _, text := range [...]string{
 		`UPDATE messages SET up_uid = 0 WHERE account_id = $1 AND mailbox_id = $2 AND up_uid > 0`,
 		`UPDATE departed SET up_uid = 0 WHERE account_id = $1 AND mailbox_id = $2 AND up_uid > 0`,
@@ -102,6 +103,7 @@ func (ch *change) rebind(ctx context.Context, binds []metadata.Rebind) error {
 	if len(binds) == 0 {
 		return nil
 	}
+	ch.t.extent(uint64(len(binds)))
 	uids, ups := make([]int64, len(binds)), make([]int64, len(binds))
 	for i, b := range binds {
 		uids[i], ups[i] = int64(b.UID), int64(b.Upstream)

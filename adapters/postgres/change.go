@@ -133,6 +133,7 @@ func (ch *change) over(uids mailbox.Set, text string, more ...any) {
 	if len(uids) == 0 {
 		return
 	}
+	ch.t.extent(uids.Len())
 	first, last := bounds(uids)
 	ch.t.later(text, append(ch.keys(first, last), more...)...)
 }

@@ -71,6 +71,7 @@ func (ch *change) copyTo(ctx context.Context, to *change, e metadata.CopyEdit, r
 	if err != nil {
 		return err
 	}
+	ch.t.extent(uint64(len(rows)))
 	uids, targets := make([]int64, len(rows)), make([]int64, len(rows))
 	for i, r := range rows {
 		done.Source = append(done.Source, r.UID)

@@ -30,6 +30,7 @@
 //  6. Waits are bounded: for a connection by patience, for a lock, by a statement and in an idle transaction by the
 //     server's timeouts, for an answer by silence, and all of them by the caller's context, which the server is told of.
 //     A node's leases have a connection of their own, which no call of a session waits for.
+//     What grows with an account or a mailbox is bounded by longSilence in place of the statement's timeout (tx.unhurried).
 //  7. No connection is held while a caller's function runs that may wait for a network; where a method calls back with
 //     a connection in hand, its doc comment says so.
 //  8. An error's text never holds SQL, a name of the database's, or its address; the driver's own error is in its chain

@@ -48,6 +48,7 @@ func (ch *change) editFlags(ctx context.Context, e metadata.FlagEdit, rows []hot
 	ops := map[mailbox.UID]flag.Op{}
 	plans := map[flag.Set]metadata.FlagPlan{} // by what a message has: there are many messages and few sets
 	targets := newGroups[flag.Set]()
+	ch.t.extent(uint64(len(rows)))
 	for _, r := range rows {
 		if e.Unchanged != nil && r.ModSeq > *e.Unchanged {
 			modified = append(modified, uint32(r.UID))

@@ -34,3 +34,6 @@ func AtGate(s *Store, acc account.ID) int {
 	}
 	return 0
 }
+
+// SetSilence sets how long a server may say nothing, in any transaction and in one about a whole account or mailbox.
+func SetSilence(s *Store, silence, long time.Duration) { s.silence, s.longSilence = silence, long }

@@ -15,7 +15,7 @@ import (
 func behind(t *testing.T) string {
 	t.Helper()
 	url := database(t)
-	_, err := connect(t, url).Exec(t.Context(), `DROP TABLE installation; ALTER TABLE users DROP COLUMN data_key, DROP COLUMN data_key_id;
+	_, err := connect(t, url).Exec(t.Context(), `DROP TABLE installation; DROP INDEX accounts_address; ALTER TABLE users DROP COLUMN data_key, DROP COLUMN data_key_id;
 		DELETE FROM goose_db_version WHERE version_id > 4`)
 	must(t, err)
 	return url

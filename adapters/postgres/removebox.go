@@ -97,6 +97,7 @@ func (q *queue) removeMailbox(ctx context.Context, now time.Time, id mailbox.ID,
 	if err != nil {
 		return err
 	}
+	q.t.unhurried() // there may be more tombstones than messages
 	if ch.bodies > 0 {
 		ch.retain(now, every())
 	}

@@ -46,7 +46,10 @@ const (
 	defaultLock        = 10 * time.Second
 	// idleTimeout ends a transaction whose process stands still, so that its locks do not keep the account from the next
 	// owner.
-	idleTimeout    = 5 * time.Second
+	idleTimeout = 5 * time.Second
+	// longSilence is how long statements may take together whose work grows with an account or a mailbox: it is many
+	// minutes for a few million messages on a slow disk.
+	longSilence    = time.Hour
 	patience       = 10 * time.Second // how long a call waits for a connection
 	connectTimeout = 5 * time.Second
 	cancelTimeout  = 5 * time.Second
@@ -76,6 +79,7 @@ type Store struct {
 	patience    time.Duration // how long a call waits for a connection
 	lockWait    time.Duration // how long a call waits for an account's lock
 	silence     time.Duration // how long a server may say nothing before it is given up
+	longSilence time.Duration // the same for a transaction that is unhurried
 	callerClock bool
 	closed      atomic.Bool
 	closeOnce   sync.Once
@@ -124,8 +128,8 @@ func (o Options) over(ctx context.Context, config *pgxpool.Config) (*Store, erro
 	}
 	return &Store{
 		pool: pool, patience: patience, callerClock: o.CallerClock,
-		lockWait: or(o.LockTimeout, defaultLock),
-		silence:  or(o.StatementTimeout, defaultStatement) + or(o.LockTimeout, defaultLock) + connectTimeout,
+		lockWait: or(o.LockTimeout, defaultLock), longSilence: longSilence,
+		silence: or(o.StatementTimeout, defaultStatement) + or(o.LockTimeout, defaultLock) + connectTimeout,
 	}, nil
 }
 

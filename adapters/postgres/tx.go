@@ -21,9 +21,10 @@ type tx struct {
 	s     *Store
 	conn  *pgxpool.Conn // nil: nothing was sent
 	batch *pgx.Batch
-	heard bool        // the server has answered a statement of those that were sent last
-	late  *time.Timer // gives a server up that says nothing, while one is listened to
-	spent bool        // a cancellation is on its way to the connection, which may hit whatever it does next: it is not used again
+	heard bool          // the server has answered a statement of those that were sent last
+	late  *time.Timer   // gives a server up that says nothing, while one is listened to
+	calm  time.Duration // how long it may say nothing: Store.silence, or longSilence when unhurried
+	spent bool          // a cancellation is on its way to the connection, which may hit whatever it does next: it is not used again
 	q     *queue
 	wants account.ID // whose lock what is queued asks for; 0: nobody's
 	leave func()     // gives the turn at the account's gate back; nil: it has none
@@ -37,13 +38,33 @@ func (t *tx) later(text string, args ...any) {
 	})
 }
 
+// many is how many messages a statement may be about before it is not held to the time that others have.
+const many = 10000
+
+// extent prepares for statements about n messages: the time-out is there for what got stuck, and must not make what is
+// large impossible.
+func (t *tx) extent(n uint64) {
+	if n >= many {
+		t.unhurried()
+	}
+}
+
+// unhurried gives what is sent together from here on, in the transaction, Store.longSilence. The server keeps the answers of
+// statements that are sent together until the last of them, so that nothing is heard of their progress.
+func (t *tx) unhurried() {
+	if t.calm != t.s.longSilence {
+		t.later(`SET LOCAL statement_timeout = 0`) // longSilence ends it: the server notices that nobody listens
+		t.calm = t.s.longSilence
+	}
+}
+
 // ask queues a query; fn gets each of its rows when it is sent.
 func (t *tx) ask(fn func(r *row) error, text string, args ...any) {
 	t.batch.Queue(text, args...).Query(func(rows pgx.Rows) error {
 		var r row
 		for n := 1; rows.Next(); n++ {
 			if t.heard = true; n%1024 == 0 {
-				t.late.Reset(t.s.silence)
+				t.late.Reset(t.calm)
 			}
 			r.values, r.at = rows.RawValues(), 0
 			if err := fn(&r); err != nil {
@@ -136,7 +157,7 @@ func (t *tx) send(ctx context.Context) error {
 // answer for too long is given up.
 func (t *tx) watch(ctx context.Context) (stop func()) {
 	pg := t.conn.Conn().PgConn()
-	t.late = time.AfterFunc(t.s.silence, func() { _ = pg.Conn().SetDeadline(time.Unix(1, 0)) })
+	t.late = time.AfterFunc(t.calm, func() { _ = pg.Conn().SetDeadline(time.Unix(1, 0)) })
 	if ctx.Done() == nil {
 		return func() { t.spent = !t.late.Stop() || t.spent }
 	}
@@ -297,7 +318,7 @@ func (s *Store) with(ctx context.Context, fn func(t *tx) error) error {
 	if s.closed.Load() {
 		return errClosed
 	}
-	t := &tx{s: s, batch: &pgx.Batch{}}
+	t := &tx{s: s, batch: &pgx.Batch{}, calm: s.silence}
 	defer t.release()
 	return fn(t)
 }

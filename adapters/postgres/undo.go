@@ -82,16 +82,27 @@ func readRetained(r *row) metadata.Retained {
 	return v
 }
 
-// PurgeRetained implements metadata.Undo. It waits for nobody: what a client brings back at this moment stays.
+// purgeRows is how many messages leave the undo list in one transaction: far fewer than the statement's time allows.
+const purgeRows = 5000
+
+// PurgeRetained implements metadata.Undo. It waits for nobody: what a client brings back at this moment stays. Each piece
+// is a transaction, so that a long list becomes shorter whatever happens to the next one.
 func (s *Store) PurgeRetained(ctx context.Context, before time.Time) (n int, err error) {
-	err = s.update(ctx, "purge the undo list", func(t *tx) error {
-		rows, err := t.exec(ctx, `DELETE FROM retained r USING (SELECT x.account_id, x.id FROM accounts a
-			JOIN retained x ON x.account_id = a.id AND x.removed < $1 FOR UPDATE OF x SKIP LOCKED) gone
-			WHERE r.account_id = gone.account_id AND r.id = gone.id`, stamp(before))
-		n = int(rows)
-		return err
-	})
-	return n, err
+	for {
+		var rows int64
+		if err := s.update(ctx, "purge the undo list", func(t *tx) (err error) {
+			rows, err = t.exec(ctx, `WITH gone AS MATERIALIZED (SELECT x.account_id, x.id FROM accounts a
+				JOIN retained x ON x.account_id = a.id AND x.removed < $1 LIMIT $2 FOR UPDATE OF x SKIP LOCKED)
+				DELETE FROM retained r USING gone WHERE r.account_id = gone.account_id AND r.id = gone.id`,
+				stamp(before), purgeRows)
+			return err
+		}); err != nil {
+			return n, err
+		}
+		if n += int(rows); rows < purgeRows {
+			return n, nil
+		}
+	}
 }
 
 // References implements metadata.References. It is read at one moment, so that what moves to the undo list or back is
@@ -108,8 +119,7 @@ func (s *Store) References(ctx context.Context, user account.UserID, fn func(blo
 		if user == 0 { // here a scan of the whole table is what is wanted
 			t.later(`SET LOCAL enable_seqscan = on`)
 		}
-		// However long it takes.
-		t.later(`SET LOCAL statement_timeout = 0`)
+		t.unhurried()
 		return t.each(ctx, func(r *row) error {
 			copy(key[:], r.raw())
 			return fn(key)

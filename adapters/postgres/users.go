@@ -223,6 +223,7 @@ func (s *Store) Reseal(ctx context.Context, id account.ID, from, to account.Secr
 func (s *Store) DeleteAccount(ctx context.Context, id account.ID) error {
 	return s.update(ctx, "delete account", func(t *tx) error {
 		t.lock(id)
+		t.unhurried()
 		for _, table := range [...]string{
 			"messages", "identities", "contents", "tombstones", "threads", "body_failures", "mutations", "departed",
 			"retained", "mailboxes", "leases", "statuses", "account_counters",

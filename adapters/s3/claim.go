@@ -63,7 +63,7 @@ func (s *Store) ClaimForm(ctx context.Context, sealed bool) error {
 		mine, others = areSealed, s.blobs()
 	}
 	said, err := s.agree(ctx, s.prefix+"form", mine, func() error {
-		for _, err := range s.list(ctx, others) {
+		for _, err := range s.list(ctx, others, "") {
 			if err != nil {
 				return err
 			}

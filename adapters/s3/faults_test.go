@@ -363,7 +363,7 @@ func TestRefused(t *testing.T) {
 			unavailable(t, b, err)
 			_, err = s.Put(t.Context(), nil)
 			unavailable(t, b, err)
-			for _, err := range s.Keys(t.Context()) {
+			for _, err := range s.Keys(t.Context(), blob.Key{}, blob.Last()) {
 				unavailable(t, b, err)
 			}
 			unavailable(t, b, s.Delete(t.Context(), time.Now(), keyOf(nil)))

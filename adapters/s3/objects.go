@@ -197,10 +197,13 @@ func (b *bucket) get(ctx context.Context, name, etag string, off, n int64) (f fo
 	return f, out.Body, nil
 }
 
-// list yields the objects whose names begin with prefix, a page after another.
-func (b *bucket) list(ctx context.Context, prefix string) iter.Seq2[types.Object, error] {
+// list yields the objects whose names begin with prefix and come after a name, if one is given, a page after another.
+func (b *bucket) list(ctx context.Context, prefix, after string) iter.Seq2[types.Object, error] {
 	return func(yield func(types.Object, error) bool) {
 		in := &awss3.ListObjectsV2Input{Bucket: b.name, Prefix: &prefix, MaxKeys: aws.Int32(pageSize)}
+		if after != "" {
+			in.StartAfter = &after
+		}
 		for {
 			page, err := b.page(ctx, in)
 			if err != nil {

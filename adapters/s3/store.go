@@ -34,6 +34,8 @@ type Store struct {
 	prefix string
 	form   form
 
+	now func() time.Time // of the deletions of this process
+
 	checked *memory // large blobs that matched
 	bad     *memory // objects that did not match
 }
@@ -50,7 +52,7 @@ func New(c Config) (*Store, error) {
 }
 
 func newStore(b *bucket, spool, prefix string, form form) *Store {
-	return &Store{bucket: b, spool: spool, prefix: prefix, form: form, checked: newMemory(), bad: newMemory()}
+	return &Store{bucket: b, spool: spool, prefix: prefix, form: form, now: time.Now, checked: newMemory(), bad: newMemory()}
 }
 
 // Sealed returns a Store beside s in which blobs are sealed under a data key; the names of its objects begin with the
@@ -64,6 +66,8 @@ type form interface {
 	// name returns a blob's name in the folder of blobs, and parse the blob of a name.
 	name(key blob.Key) string
 	parse(name string) (blob.Key, bool)
+	// ordered says whether names are in the order of the keys.
+	ordered() bool
 	// size returns the blob's size of an object's; false when no blob has such an object.
 	size(object int64) (int64, bool)
 	// object returns what is stored of a blob. It is for one goroutine.
@@ -82,6 +86,8 @@ func (plain) parse(name string) (key blob.Key, ok bool) {
 	return key, n == len(key) && err == nil
 }
 
+func (plain) ordered() bool { return true }
+
 func (plain) size(object int64) (int64, bool) { return object, true }
 
 func (plain) object(_ blob.Key, src io.ReaderAt, size int64) (io.ReaderAt, int64, error) {
@@ -92,6 +98,7 @@ type sealed struct{ key *blobseal.Key }
 
 func (s sealed) name(key blob.Key) string           { return s.key.Name(key) }
 func (s sealed) parse(name string) (blob.Key, bool) { return s.key.Parse(name) }
+func (s sealed) ordered() bool                      { return false }
 func (s sealed) size(object int64) (int64, bool)    { return blobseal.PlainSize(object) }
 
 func (s sealed) object(key blob.Key, src io.ReaderAt, size int64) (io.ReaderAt, int64, error) {

@@ -11,6 +11,7 @@ import (
 
 	"imapped/domain/fault"
 	"imapped/ports/blob"
+	"imapped/ports/clock"
 )
 
 const (
@@ -25,15 +26,20 @@ const (
 )
 
 // Keys implements blob.Sweeper. A time may be earlier than the last Put by as much as such an object counts as fresh;
-// Delete allows for it. The order is that of the names.
-func (s *Store) Keys(ctx context.Context) iter.Seq2[blob.Stored, error] {
+// Delete allows for it. The order is that of the names. Where it is that of the keys too, what is outside is not asked for.
+func (s *Store) Keys(ctx context.Context, from, to blob.Key) iter.Seq2[blob.Stored, error] {
 	const op = "list blobs"
 	return func(yield func(blob.Stored, error) bool) {
 		if err := ctx.Err(); err != nil {
 			yield(blob.Stored{}, mapErr(ctx, op, err))
 			return
 		}
-		for o, err := range s.list(ctx, s.blobs()) {
+		after := ""
+		if s.form.ordered() && from != (blob.Key{}) {
+			first := s.object(from)
+			after = first[:len(first)-1] // before the name of from, after those of nearly all lower ones
+		}
+		for o, err := range s.list(ctx, s.blobs(), after) {
 			if err != nil {
 				yield(blob.Stored{}, mapErr(ctx, op, err))
 				return
@@ -41,6 +47,12 @@ func (s *Store) Keys(ctx context.Context) iter.Seq2[blob.Stored, error] {
 			key, ok := s.form.parse(strings.TrimPrefix(aws.ToString(o.Key), s.blobs()))
 			if !ok {
 				continue // not one of ours
+			}
+			if !key.Between(from, to) {
+				if s.form.ordered() && bytes.Compare(key[:], to[:]) > 0 {
+					return
+				}
+				continue
 			}
 			size, ok := s.form.size(aws.ToInt64(o.Size))
 			if !ok {
@@ -74,6 +86,7 @@ func (s *Store) deletion(ctx context.Context, before time.Time, keys []blob.Key)
 	marker := s.deletions() + random()
 	// A marker that comes late, because its writing was repeated, must not outlive the deletion's own time: the time
 	// begins before it.
+	began := s.now()
 	within, cancel := context.WithTimeout(ctx, deleteTime)
 	defer cancel()
 	if err := s.put(within, marker, bytes.NewReader(nil), 0, false); err != nil {
@@ -117,6 +130,10 @@ func (s *Store) deletion(ctx context.Context, before time.Time, keys []blob.Key)
 	if len(names) == 0 {
 		return nil
 	}
+	// The context does not count the time for which the machine slept, and others have the marker for dead by now.
+	if clock.Elapsed(began, s.now()) >= deleteTime {
+		return fault.New(fault.Unavailable, "", "it took too long, perhaps because this machine slept")
+	}
 	kept, err := s.removeOnce(within, names)
 	certain = err == nil
 	if len(kept) > 0 {
@@ -129,7 +146,7 @@ func (s *Store) deletion(ctx context.Context, before time.Time, keys []blob.Key)
 // running yields the markers of the deletions that may be running, and takes away those of processes that died.
 func (s *Store) running(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for o, err := range s.list(ctx, s.deletions()) {
+		for o, err := range s.list(ctx, s.deletions(), "") {
 			name := aws.ToString(o.Key)
 			if err == nil && time.Since(aws.ToTime(o.LastModified)) > markerStale {
 				_ = s.remove(ctx, name) // it does not count: it may as well stay

@@ -160,6 +160,64 @@ func TestUncertainDeletion(t *testing.T) {
 	}
 }
 
+// TestDeletionAfterSleep: a machine that slept after it had looked at the objects deletes none of them: others have stored them
+// again meanwhile. The contexts' time stood still.
+func TestDeletionAfterSleep(t *testing.T) {
+	b := s3test.Fake(t).Bucket(t)
+	var slept atomic.Int64
+	b.Config.Transport = &wire{after: func(r *http.Request, _ *http.Response) error {
+		if isBlob(r, http.MethodHead) {
+			slept.Add(int64(time.Hour))
+		}
+		return nil
+	}}
+	s := open(t, b.Config)
+	old := []byte("old")
+	must1(s.Put(t.Context(), old))(t)
+	b.Age(t, "mail/blobs/"+keyOf(old).String(), 3*time.Hour)
+	s3.SetClock(s, func() time.Time { return time.Now().Add(time.Duration(slept.Load())) })
+	before := time.Now().Add(-time.Hour)
+	if err := s.Delete(t.Context(), before, keyOf(old)); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("after the sleep: %v", err)
+	}
+	holds(t, s, old)
+	s3.SetClock(s, time.Now)
+	must(t, s.Delete(t.Context(), before, keyOf(old))) // the marker is gone
+	if _, err := s.Open(t.Context(), keyOf(old)); !fault.Is(err, fault.NotFound) {
+		t.Errorf("deleted: %v", err)
+	}
+}
+
+// TestListsRange: a listing of a few keys costs no more than their page, however many there are before and after them.
+func TestListsRange(t *testing.T) {
+	b := s3test.Fake(t).Bucket(t)
+	var pages atomic.Int64
+	b.Config.Transport = &wire{before: func(r *http.Request) (*http.Response, error) {
+		if r.URL.Query().Get("list-type") == "2" {
+			pages.Add(1)
+		}
+		return nil, nil //nolint:nilnil // the request is sent
+	}}
+	s := open(t, b.Config)
+	var blobs [][]byte
+	for i := range 2500 {
+		blobs = append(blobs, fmt.Appendf(nil, "message %d", i))
+	}
+	must1(s.Put(t.Context(), blobs...))(t)
+	pages.Store(0)
+	found := 0
+	for st, err := range s.Keys(t.Context(), blob.Key{0x80}, blob.Key{0x90}) {
+		must(t, err)
+		if st.Key[0]>>4 != 8 {
+			t.Errorf("%v is listed", st.Key)
+		}
+		found++
+	}
+	if found == 0 || pages.Load() != 1 {
+		t.Errorf("%d keys in %d pages, want them in one", found, pages.Load())
+	}
+}
+
 // TestRefresh: what is stored again is written again only when it is old, and is young afterwards, also through a Writer.
 func TestRefresh(t *testing.T) {
 	for name, f := range forms(t) {
@@ -188,7 +246,7 @@ func TestRefresh(t *testing.T) {
 				if n := writes.Swap(0); n != 1 {
 					t.Errorf("an old blob was written again %d times", n)
 				}
-				for st, err := range s.Keys(t.Context()) {
+				for st, err := range s.Keys(t.Context(), blob.Key{}, blob.Last()) {
 					must(t, err)
 					if time.Since(st.Time) > time.Minute {
 						t.Errorf("it is from %v", st.Time)
@@ -217,7 +275,7 @@ func manyKeys(t *testing.T, srv *s3test.Server) {
 	b.Put(t, "mail/other", nil)
 	count := func() (n int) {
 		seen := map[blob.Key]bool{}
-		for st, err := range s.Keys(t.Context()) {
+		for st, err := range s.Keys(t.Context(), blob.Key{}, blob.Last()) {
 			must(t, err)
 			seen[st.Key] = true
 			n++

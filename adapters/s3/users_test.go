@@ -12,6 +12,7 @@ import (
 	"imapped/adapters/s3/s3test"
 	"imapped/domain/account"
 	"imapped/domain/fault"
+	"imapped/ports/blob"
 	"imapped/ports/secrets"
 	"imapped/ports/secrets/secretstest"
 )
@@ -71,7 +72,7 @@ func TestUsers(t *testing.T) {
 		must1(s.Put(t.Context(), mail))(t)
 		holds(t, s, mail)
 		n := 0
-		for st, err := range s.Keys(t.Context()) {
+		for st, err := range s.Keys(t.Context(), blob.Key{}, blob.Last()) {
 			must(t, err)
 			if n++; st.Key != keyOf(mail) || st.Size != int64(len(mail)) {
 				t.Errorf("user %d: listed %+v", user, st)

@@ -95,28 +95,38 @@ func (c *conn) retained(ctx context.Context, acc account.ID, name string, at, id
 	return err
 }
 
+// purgeRows is how many messages leave the undo list in one transaction, for which all other changes wait.
+const purgeRows = 5000
+
 // PurgeRetained implements metadata.Undo.
 func (s *Store) PurgeRetained(ctx context.Context, before time.Time) (n int, err error) {
-	err = s.update(ctx, "purge the undo list", func(c *conn) error {
-		var accounts []int64
-		if err := c.each(ctx, `SELECT id FROM accounts`, nil, func(scan func(...any) error) error {
+	const op = "purge the undo list"
+	var accounts []int64
+	if err := s.view(ctx, op, func(c *conn) error {
+		return c.each(ctx, `SELECT id FROM accounts`, nil, func(scan func(...any) error) error {
 			var id int64
 			err := scan(&id)
 			accounts = append(accounts, id)
 			return err
-		}); err != nil {
-			return err
-		}
-		for _, acc := range accounts {
-			k, err := c.exec(ctx, `DELETE FROM retained WHERE account_id = ? AND removed < ?`, acc, stamp(before))
-			if err != nil {
+		})
+	}); err != nil {
+		return 0, err
+	}
+	for _, acc := range accounts {
+		for full := true; full; {
+			var rows int64
+			if err := s.update(ctx, op, func(c *conn) (err error) {
+				rows, err = c.exec(ctx, `DELETE FROM retained WHERE id IN (SELECT id FROM retained INDEXED BY retained_removed
+					WHERE account_id = ? AND removed < ? LIMIT ?)`, acc, stamp(before), purgeRows)
 				return err
+			}); err != nil {
+				return n, err
 			}
-			n += int(k)
+			n += int(rows)
+			full = rows == purgeRows
 		}
-		return nil
-	})
-	return n, err
+	}
+	return n, nil
 }
 
 // References implements metadata.References. It is read at one moment, so that what moves to the undo list or back is

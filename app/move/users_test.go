@@ -47,7 +47,7 @@ func TestUsersApart(t *testing.T) {
 		}))
 		one, err := to.For(t.Context(), u.ID)
 		must(t, err)
-		for b, err := range one.(*blobfs.Store).Keys(t.Context()) {
+		for b, err := range one.(*blobfs.Store).Keys(t.Context(), blob.Key{}, blob.Last()) {
 			must(t, err)
 			stored[b.Key] = true
 		}

@@ -13,6 +13,7 @@ import (
 	"imapped/domain/message"
 	"imapped/domain/mutation"
 	"imapped/ports/blob"
+	"imapped/ports/clock"
 	"imapped/ports/events"
 	"imapped/ports/metadata"
 )
@@ -190,8 +191,6 @@ func (a *appending) Commit(ctx context.Context, from Mailbox, replaced mailbox.U
 		return Appended{}, a.err
 	case len(a.gather.messages) == 0:
 		return Appended{}, fault.New(fault.Invalid, op, "there is no message")
-	case !a.oldest.IsZero() && a.svc.c.Clock.Now().Sub(a.oldest) > appendTime:
-		return Appended{}, fault.Newf(fault.Unavailable, op, "the messages took longer than %v", appendTime)
 	}
 	source, err := replaces(from, replaced)
 	if err != nil {
@@ -199,6 +198,9 @@ func (a *appending) Commit(ctx context.Context, from Mailbox, replaced mailbox.U
 	}
 	if err := a.store(ctx); err != nil {
 		return Appended{}, fault.Wrap(op, err)
+	}
+	if clock.Elapsed(a.oldest, a.svc.c.Clock.Now()) > appendTime {
+		return Appended{}, fault.Newf(fault.Unavailable, op, "the messages took longer than %v", appendTime)
 	}
 	e := metadata.AddEdit{
 		Mailbox: a.to.info.ID, Messages: a.gather.messages, Quota: a.svc.c.Quota, Now: a.svc.c.Clock.Now(),

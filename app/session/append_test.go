@@ -258,29 +258,45 @@ type moved struct{ by time.Duration }
 
 func (c *moved) Now() time.Time { return time.Now().Add(c.by) }
 
+// slowPut is a store whose Put moves the clock.
+type slowPut struct {
+	blob.Store
+	clock *moved
+	takes time.Duration
+}
+
+func (s *slowPut) Put(ctx context.Context, blobs ...[]byte) ([]blob.Key, error) {
+	keys, err := s.Store.Put(ctx, blobs...)
+	s.clock.by += s.takes
+	return keys, err
+}
+
 // TestAppendTakesTooLong: what was stored long ago may be swept any moment, so nothing may name it any more.
 func TestAppendTakesTooLong(t *testing.T) {
 	r, c := newRig(t, "local"), &moved{}
+	blobs := &slowPut{Store: r.blobs, clock: c}
 	svc := session.New(session.Config{
-		Auth: anybody{}, Accounts: r.db, Mailboxes: r.db, Messages: r.db, Edits: r.db, Folders: r.db, Blobs: blob.Shared{Store: r.blobs}, Bus: r.bus, Clock: c,
+		Auth: anybody{}, Accounts: r.db, Mailboxes: r.db, Messages: r.db, Edits: r.db, Folders: r.db, Blobs: blob.Shared{Store: blobs}, Bus: r.bus, Clock: c,
 	})
 	s, err := svc.Login(t.Context(), session.Credentials{User: "ann"})
 	r.check(err)
 	for _, tt := range []struct {
-		takes time.Duration
-		raw   []byte
-		kind  fault.Kind
+		takes, storing time.Duration
+		raw            []byte
+		kind           fault.Kind
 	}{
-		{10 * time.Minute, large(300_000), 0}, {31 * time.Minute, large(300_000), fault.Unavailable},
-		{31 * time.Minute, rawMessage(1), 0}, // not stored before the commit
+		{10 * time.Minute, 0, large(300_000), 0}, {31 * time.Minute, 0, large(300_000), fault.Unavailable},
+		{31 * time.Minute, 0, rawMessage(1), 0}, // not stored before the commit
+		{0, 10 * time.Minute, rawMessage(1), 0}, {0, 31 * time.Minute, rawMessage(1), fault.Unavailable},
 	} {
+		blobs.takes = tt.storing
 		a, err := s.Append(t.Context(), "INBOX")
 		r.check(err)
 		c.by += 2 * time.Hour // a slow line: nothing is stored yet
 		r.check(a.Add(t.Context(), bytes.NewReader(tt.raw), int64(len(tt.raw)), flags(), testTime))
 		c.by += tt.takes
 		_, err = a.Commit(t.Context(), nil, 0)
-		isFault(t, fmt.Sprint("after ", tt.takes), err, tt.kind)
+		isFault(t, fmt.Sprint("after ", tt.takes, " and ", tt.storing), err, tt.kind)
 		a.Close()
 	}
 }

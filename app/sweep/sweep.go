@@ -177,6 +177,14 @@ type marks struct {
 
 func prefix(k blob.Key) uint64 { return binary.BigEndian.Uint64(k[:]) }
 
+// bounds returns the lowest and the highest key of the range.
+func (m *marks) bounds() (from, to blob.Key) {
+	to = blob.Last()
+	binary.BigEndian.PutUint64(from[:], m.lo)
+	binary.BigEndian.PutUint64(to[:], m.hi)
+	return from, to
+}
+
 func (m *marks) covers(p uint64) bool { return m.lo <= p && p <= m.hi }
 
 // mark reads which keys from lo on a user's accounts name, or all for 0, as far as they can be held.
@@ -222,13 +230,14 @@ func (c Config) delete(ctx context.Context, blobs blob.Sweeper, m *marks, cutoff
 		keys = keys[:0]
 		return err
 	}
-	for s, err := range blobs.Keys(ctx) {
+	from, to := m.bounds()
+	for s, err := range blobs.Keys(ctx, from, to) {
 		if err != nil {
 			return err
 		}
 		p := prefix(s.Key)
 		if !m.covers(p) {
-			continue
+			continue // nothing is known of it, whatever the listing says
 		}
 		if _, named := slices.BinarySearch(m.keys, p); named || !s.Time.Before(cutoff) {
 			done.Kept++

@@ -32,6 +32,7 @@ type world struct {
 	purged  time.Time
 	reads   int // of References
 	rounds  int // of Keys
+	listed  int // by them
 	failRef int // after so many references the reading fails
 	onKeys  func()
 	err     error
@@ -66,7 +67,7 @@ func (w *world) PurgeRetained(_ context.Context, before time.Time) (int, error) 
 	return 3, nil
 }
 
-func (w *world) Keys(context.Context) iter.Seq2[blob.Stored, error] {
+func (w *world) Keys(_ context.Context, from, to blob.Key) iter.Seq2[blob.Stored, error] {
 	return func(yield func(blob.Stored, error) bool) {
 		w.mu.Lock()
 		w.rounds++
@@ -75,6 +76,10 @@ func (w *world) Keys(context.Context) iter.Seq2[blob.Stored, error] {
 			w.onKeys()
 		}
 		for k, at := range w.stored {
+			if !k.Between(from, to) {
+				continue
+			}
+			w.listed++
 			if !yield(blob.Stored{Key: k, Size: 10, Time: at}, nil) {
 				return
 			}
@@ -155,6 +160,9 @@ func TestSweep(t *testing.T) {
 			}
 			if !w.purged.Equal(now.Add(-7 * 24 * time.Hour)) {
 				t.Errorf("purged what was removed before %v", w.purged)
+			}
+			if w.listed != garbage+len(want) {
+				t.Errorf("%d blobs were listed, in ranges, of %d", w.listed, garbage+len(want))
 			}
 			if marks > 2 && w.rounds > 4*len(w.named)/marks+2 {
 				t.Errorf("%d rounds for %d names, %d at a time", w.rounds, len(w.named), marks)

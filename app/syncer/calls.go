@@ -7,6 +7,7 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mailbox"
+	"imapped/ports/clock"
 	"imapped/ports/nodes"
 )
 
@@ -95,7 +96,7 @@ func (m *Manager) forgetAfar(now time.Time) {
 		var left []mailbox.ID
 		r.note(func() {
 			for id, at := range r.afar {
-				if elapsed(at, now) > 3*watchEvery {
+				if clock.Elapsed(at, now) > 3*watchEvery {
 					delete(r.afar, id)
 					left = append(left, id)
 				}
@@ -143,10 +144,10 @@ func (m *Manager) ask(ctx context.Context, c nodes.Call, patience time.Duration,
 	var asked time.Time
 	for wait := askFirst; ; wait = min(wait*3/2, askMost) {
 		now := m.Clock.Now()
-		if elapsed(start, now) >= patience {
+		if clock.Elapsed(start, now) >= patience {
 			return false, nil
 		}
-		if asked.IsZero() || elapsed(asked, now) >= askAgain {
+		if asked.IsZero() || clock.Elapsed(asked, now) >= askAgain {
 			asked = now
 			m.call(c)
 		}

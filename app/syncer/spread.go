@@ -9,6 +9,7 @@ import (
 	"imapped/domain/account"
 	"imapped/domain/fault"
 	"imapped/domain/mutation"
+	"imapped/ports/clock"
 	"imapped/ports/metadata"
 	"imapped/ports/nodes"
 )
@@ -131,12 +132,12 @@ func (m *Manager) renew(ctx context.Context) error {
 	now, last := m.Clock.Now(), m.tenure.since()
 	held, err := m.Leases.RenewAll(ctx, m.cfg.Owner, now, ttl)
 	if err != nil {
-		if !last.IsZero() && elapsed(last, now) > abandonAfter*ttl {
+		if !last.IsZero() && clock.Elapsed(last, now) > abandonAfter*ttl {
 			m.abandon()
 		}
 		return fault.Wrap("renew leases", err)
 	}
-	late := last.IsZero() || elapsed(last, now) >= ttl
+	late := last.IsZero() || clock.Elapsed(last, now) >= ttl
 	if late && !last.IsZero() {
 		// The others may have been as late as this one, and are to have a chance to say that they live.
 		m.spread.settled = now.Add(ttl / 2)
@@ -297,7 +298,7 @@ func (m *Manager) seek(ctx context.Context, mine map[account.ID]bool) error {
 		}
 		s.free[v.ID] = since
 		ours := mine[v.ID] || prefers(v.ID, live) == m.cfg.Owner
-		if v.Holder != "" && now.Before(s.settled) || !ours && elapsed(since, now) < m.grace() || m.isRunning(v.ID) {
+		if v.Holder != "" && now.Before(s.settled) || !ours && clock.Elapsed(since, now) < m.grace() || m.isRunning(v.ID) {
 			continue
 		}
 		ids = append(ids, v.ID)

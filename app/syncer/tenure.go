@@ -6,14 +6,9 @@ import (
 	"time"
 
 	"imapped/domain/fault"
+	"imapped/ports/clock"
 	"imapped/ports/upstream"
 )
-
-// elapsed is how much time went by from one reading of the clock to another: by the monotonic clock or by the wall clock,
-// whichever says more. The first stands still while the machine sleeps, the second may be put back.
-func elapsed(from, to time.Time) time.Duration {
-	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
-}
 
 // tenure is until when this process may take all its leases for its own without asking.
 type tenure struct {
@@ -40,7 +35,7 @@ func (t *tenure) since() time.Time {
 // holds says whether what was confirmed at a time may still be relied on: not in the last quarter of the leases' time, which
 // is for what is on its way, for clocks that disagree, and for a process that is slow.
 func (t *tenure) holds(at, now time.Time) bool {
-	return !at.IsZero() && elapsed(at, now) < t.ttl-t.ttl/4
+	return !at.IsZero() && clock.Elapsed(at, now) < t.ttl-t.ttl/4
 }
 
 // lease is what is known of one account's lease besides the tenure of all.

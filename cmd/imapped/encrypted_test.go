@@ -27,7 +27,8 @@ func sealedObjects(t *testing.T, b *s3test.Bucket, mail ...string) (names []stri
 	for _, name := range b.Names(t) {
 		data := bytes.ToLower(b.Get(t, name))
 		for _, text := range append(mail, "subject:", "from:", "message-id:", "text/plain", demoName) {
-			if strings.Contains(name, hex.EncodeToString([]byte(text))) || bytes.Contains(data, []byte(text)) {
+			short := len(text) < 5 && len(data) > 1<<20 // four letters come up by chance in so many octets
+			if strings.Contains(name, hex.EncodeToString([]byte(text))) || !short && bytes.Contains(data, []byte(text)) {
 				t.Errorf("the object %s holds %q", name, text)
 			}
 		}

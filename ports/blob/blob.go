@@ -7,6 +7,7 @@
 package blob
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"io"
@@ -20,6 +21,19 @@ type Key [32]byte
 
 // String returns the key in hex.
 func (k Key) String() string { return hex.EncodeToString(k[:]) }
+
+// Between says whether the key is from one to another, both included, in the order of their bytes.
+func (k Key) Between(from, to Key) bool {
+	return bytes.Compare(from[:], k[:]) <= 0 && bytes.Compare(k[:], to[:]) <= 0
+}
+
+// Last returns the highest key.
+func Last() (k Key) {
+	for i := range k {
+		k[i] = 0xff
+	}
+	return k
+}
 
 // Store keeps blobs.
 type Store interface {
@@ -58,8 +72,9 @@ type FileBlob interface {
 
 // Sweeper is the part of a store that removes what nothing names any more.
 type Sweeper interface {
-	// Keys lists every stored blob with the time it was last stored or named again by a Put.
-	Keys(ctx context.Context) iter.Seq2[Stored, error]
+	// Keys lists every stored blob whose key is from one to another, both included, with the time it was last stored or
+	// named again by a Put. The order is the store's own. What is outside costs little where the store can pass over it.
+	Keys(ctx context.Context, from, to Key) iter.Seq2[Stored, error]
 	// Delete removes blobs that were not stored again since the time given; missing ones are no error.
 	Delete(ctx context.Context, before time.Time, keys ...Key) error
 }

@@ -12,6 +12,12 @@ type Clock interface {
 	Now() time.Time
 }
 
+// Elapsed is how much time went by from one reading of a clock to another: by the monotonic clock or by the wall clock,
+// whichever says more. The first stands still while the machine sleeps, the second may be put back.
+func Elapsed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+}
+
 // System is the machine's clock.
 type System struct{}
 

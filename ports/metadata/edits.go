@@ -276,7 +276,7 @@ type QueueSummary struct {
 type Undo interface {
 	// Retained calls fn for each message removed since a time from mailboxes of that name ("": any), the oldest first.
 	Retained(ctx context.Context, acc account.ID, name string, since time.Time, fn func(Retained) error) error
-	// PurgeRetained forgets what was removed before, and returns how much.
+	// PurgeRetained forgets what was removed before, and returns how much, also with an error. A long list goes in pieces.
 	PurgeRetained(ctx context.Context, before time.Time) (int, error)
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -137,7 +139,7 @@ func testWriterMisuse(t *testing.T, h Harness) {
 func list(t *testing.T, s Store) map[blob.Key]blob.Stored {
 	t.Helper()
 	all := map[blob.Key]blob.Stored{}
-	for st, err := range s.Keys(t.Context()) {
+	for st, err := range s.Keys(t.Context(), blob.Key{}, blob.Last()) {
 		must(t, err)
 		if _, twice := all[st.Key]; twice {
 			t.Fatalf("%v is listed twice", st.Key)
@@ -169,9 +171,46 @@ func testKeys(t *testing.T, h Harness) {
 		t.Fatalf("%d blobs are listed, want %d", len(all), len(blobs))
 	}
 	must(t, w.Close())
-	for _, err := range h.Store.Keys(t.Context()) {
+	for _, err := range h.Store.Keys(t.Context(), blob.Key{}, blob.Last()) {
 		must(t, err)
 		break // a listing may end early
+	}
+}
+
+// testKeyRanges: a listing from one key to another has what is between them, those two included, and nothing else.
+func testKeyRanges(t *testing.T, h Harness) {
+	var keys []blob.Key
+	for i := range 100 {
+		b := noise(16, uint64(i))
+		put(t, h.Store, b)
+		keys = append(keys, keyOf(b))
+	}
+	slices.SortFunc(keys, func(a, b blob.Key) int { return bytes.Compare(a[:], b[:]) })
+	beside := func(k blob.Key, by byte) blob.Key { // the next key, or the one before: these keys' last bytes allow both
+		k[len(k)-1] += by
+		return k
+	}
+	for _, r := range [][2]blob.Key{
+		{{}, blob.Last()}, {{}, keys[0]}, {keys[99], blob.Last()}, {keys[10], keys[10]}, {keys[10], keys[60]}, {keys[60], keys[10]},
+		{beside(keys[10], 1), beside(keys[60], 255)}, {beside(keys[10], 255), beside(keys[60], 1)},
+		{{0x80}, {0x80, 1}}, {{0x40}, {0xc0}}, {keys[0], keys[99]}, {{}, {}}, {blob.Last(), blob.Last()},
+	} {
+		want, got := map[blob.Key]bool{}, map[blob.Key]bool{}
+		for _, k := range keys {
+			if k.Between(r[0], r[1]) {
+				want[k] = true
+			}
+		}
+		for st, err := range h.Store.Keys(t.Context(), r[0], r[1]) {
+			must(t, err)
+			if got[st.Key] {
+				t.Fatalf("%v is listed twice", st.Key)
+			}
+			got[st.Key] = true
+		}
+		if !maps.Equal(got, want) {
+			t.Fatalf("from %v to %v %d blobs are listed, want %d", r[0], r[1], len(got), len(want))
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"damaged", testDamaged},
 		{"damaged after the check", testDamagedLater},
 		{"keys", testKeys},
+		{"keys of a range", testKeyRanges},
 		{"delete", testDelete},
 		{"delete beside put", testDeleteBesidePut},
 	} {
@@ -237,7 +238,7 @@ func testCanceled(t *testing.T, h Harness) {
 	_, err = h.Store.Create(ctx)
 	fails(t, err, fault.Canceled)
 	fails(t, h.Store.Delete(ctx, time.Now().Add(time.Hour), keyOf(b)), fault.Canceled)
-	for _, err := range h.Store.Keys(ctx) {
+	for _, err := range h.Store.Keys(ctx, blob.Key{}, blob.Last()) {
 		fails(t, err, fault.Canceled)
 		break
 	}
