@@ -63,7 +63,12 @@ const Lists mailbox.ID = 0
 
 // Host is what replay shares with the account's mirroring.
 type Host interface {
-	// Dial opens a connection of replay's own, which replay closes.
+	// Enter waits until replay may have a connection, unless it may already; until Leave it may. Replay calls it without any
+	// turn. Wanted says that somebody else waits for that right: replay is to leave soon. Waiting makes the host call Wake.
+	Enter(ctx context.Context) error
+	Wanted() bool
+	Leave()
+	// Dial opens a connection of replay's own, which replay closes, between Enter and Leave. There is one at a time.
 	Dial(ctx context.Context) (Conn, error)
 	// Turn waits for the turn of a mailbox, or of the list of mailboxes: while it is held nobody else turns what the
 	// upstream says of it into changes. Who takes several takes them in ascending order.
@@ -191,7 +196,7 @@ func (r *Replayer) takeResumed() bool {
 // wait for, but a Wake: then it is to be called again. One goroutine at a time does. It fails only with fault.Conflict, when
 // the fence is not the account's any more.
 func (r *Replayer) Run(ctx context.Context) error {
-	defer r.hangUp()
+	defer r.leave()
 	var next, retry time.Time // before retry only Resume makes it try again
 	first := !r.begun
 	if first {
@@ -236,11 +241,14 @@ func (r *Replayer) rest(ctx context.Context, next, retry time.Time) bool {
 		due = t.C
 	}
 	for due != nil || r.line != nil || r.Woken() {
+		if r.line == nil || r.host.Wanted() {
+			r.leave()
+		}
 		select {
 		case <-ctx.Done():
 			return false
 		case <-linger.C:
-			r.hangUp()
+			r.leave()
 		case <-due:
 			return true
 		case <-r.wake:
@@ -331,6 +339,12 @@ func (r *Replayer) isHeld(id mailbox.ID) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return h.until, r.Clock.Now().Before(h.until)
+}
+
+// leave ends the connection and lets others have one. No turn is held.
+func (r *Replayer) leave() {
+	r.hangUp()
+	r.host.Leave()
 }
 
 func (r *Replayer) hangUp() {

@@ -32,6 +32,9 @@ func (r *Replayer) drain(ctx context.Context) (next time.Time, err error) {
 		if d.last == 0 {
 			d.last = w.queue[len(w.queue)-1].ID
 		}
+		if r.host.Wanted() {
+			r.leave()
+		}
 		did, err := w.step(ctx)
 		switch {
 		case err != nil:
@@ -282,6 +285,9 @@ func (w *work) step(ctx context.Context) (bool, error) {
 	if len(jobs) == 0 {
 		return false, nil
 	}
+	if err := w.host.Enter(ctx); err != nil {
+		return false, err
+	}
 	held := map[mailbox.ID]func(){}
 	defer func() {
 		for _, release := range held {
@@ -319,7 +325,7 @@ func (w *work) step(ctx context.Context) (bool, error) {
 		if j.sent != 0 || j.batch.Kind >= mutation.Create {
 			break // what was planned behind it is no longer right
 		}
-		if now.Clock.Now().Before(now.throttle) {
+		if now.Clock.Now().Before(now.throttle) || now.host.Wanted() {
 			break
 		}
 	}

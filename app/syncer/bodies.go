@@ -186,6 +186,17 @@ func (o *owner) fetchAll(ctx context.Context, l *link, jobs iter.Seq[job]) (agai
 		if len(running) == 1 {
 			running[0].underway()
 		}
+		if l.place.wanted() && l.place.of == o.places { // listeners keep theirs
+			for ; len(running) > 0 && err == nil; running = running[1:] {
+				err = running[0].wait()
+			}
+			if err == nil {
+				err = o.makeRoom(ctx, l)
+			}
+		}
+		if err != nil {
+			break
+		}
 		g := ln.gather(ctx, next)
 		if g == nil || err != nil {
 			break

@@ -39,7 +39,7 @@ func newConflict(t *testing.T, set func(*world)) *conflict {
 	w.deliver("A", mail(1, 100), `\Flagged`)
 	w.deliver("A", mail(2, 100))
 	w.deliver("B", mail(3, 100))
-	c.cfg.Connections = 1
+	c.cfg.Connections = 3 // nothing listens
 	c.start()
 	c.sync()
 	c.e = c.edits()

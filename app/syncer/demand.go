@@ -59,6 +59,14 @@ func (d *demand) attend() {
 	d.wg.Go(func() { d.serve(ctx) })
 }
 
+// nudge makes who serves look at what waits, and whether somebody waits for its connection's place.
+func (d *demand) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
 // join returns the flight of a body, a new one when there is none.
 func (d *demand) join(id mailbox.ID, uid mailbox.UID, stream bool) (*flight, error) {
 	const op = "fetch body from the upstream"
@@ -77,10 +85,7 @@ func (d *demand) join(id mailbox.ID, uid mailbox.UID, stream bool) (*flight, err
 		f = newFlight(key)
 		d.flights[key] = f
 		d.queue = append(d.queue, f)
-		select {
-		case d.wake <- struct{}{}:
-		default:
-		}
+		d.nudge()
 		d.attend()
 	}
 	if stream {
@@ -167,6 +172,10 @@ func (d *demand) serve(ctx context.Context) {
 	linger := time.NewTimer(d.o.m.cfg.Linger)
 	defer linger.Stop()
 	for {
+		if l != nil && l.place.wanted() {
+			_ = l.Close()
+			l = nil
+		}
 		if flights := d.take(); len(flights) > 0 {
 			l = d.get(ctx, d.o, l, flights)
 			linger.Reset(d.o.m.cfg.Linger)
@@ -251,7 +260,7 @@ func (d *demand) get(ctx context.Context, o *owner, l *link, flights []*flight) 
 			break
 		}
 		if l == nil {
-			if l, err = o.dial(ctx); err != nil {
+			if l, err = o.dial(ctx, o.places, d.nudge); err != nil {
 				last = err
 				break
 			}

@@ -21,6 +21,8 @@
 //  10. Nothing that changes the upstream is sent in the last quarter of a lease's time, or after it: see below.
 //  11. An account that rests costs no timer, no write and no question but those of its rounds: leases are renewed, and free
 //     ones looked for, with one statement for all.
+//  12. An account has at most Config.Connections connections here (places). Nobody waits for a place, or gives one up, with the
+//     turn of a mailbox: who has a turn and needs a connection has its place already.
 //
 // # Many nodes
 //

@@ -45,7 +45,7 @@ func stage(t *testing.T, set func(*world)) *rig {
 	w.deliver("INBOX", mail(3, 100), `\Deleted`) // somebody else's mark
 	w.deliver("Gone", mail(11, 10))
 	r := newRig(t, w).quick()
-	r.cfg.Connections = 1
+	r.cfg.Connections = 3 // nothing listens
 	r.start()
 	r.sync()
 	w.change(func() { w.down = fault.New(fault.Unavailable, "TCP", "connection refused") })

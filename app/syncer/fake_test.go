@@ -25,6 +25,7 @@ type world struct {
 	dials    int
 	idling   int
 	open     int // connections
+	peak     int // of open
 
 	// Faults.
 	down      error                                 // Dial fails
@@ -199,6 +200,7 @@ func (w *world) Dial(ctx context.Context, t upstream.Target) (upstream.Conn, err
 		return nil, &upstream.StepError{Step: upstream.StepLogin, Err: fault.New(fault.Unavailable, "login", "too many connections")}
 	}
 	w.open++
+	w.peak = max(w.peak, w.open)
 	c := &fconn{w: w, budget: -1}
 	if w.budget != nil {
 		c.budget = w.budget()

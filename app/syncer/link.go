@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,10 @@ type link struct {
 	// selected is the mailbox that the last SELECT sent was for, with that SELECT; nil before the first.
 	selected *opening
 	opened   bool // something may be selected, known or not
+
+	place *place       // nil: whoever has the link sees to it
+	end   func() error // closes Conn, and then leaves the place, once
+	away  bool         // it was closed for somebody who needed its place
 }
 
 // opening is one SELECT of a mailbox, sent or about to be sent.
@@ -37,8 +42,30 @@ type opening struct {
 // errStale refuses an answer that came for another incarnation of a mailbox than the one that was asked.
 var errStale = fault.New(fault.Conflict, "read from the upstream", "the mailbox was replaced meanwhile")
 
-// dial opens a connection for the account.
-func (r *runner) dial(ctx context.Context) (*link, error) {
+// dial waits for one of the places and opens a connection for the account there; tell is called when somebody waits for it.
+func (r *runner) dial(ctx context.Context, from *places, tell func()) (*link, error) {
+	place, err := from.take(ctx, tell)
+	if err != nil {
+		return nil, err
+	}
+	l, err := r.connect(ctx)
+	if err != nil {
+		place.leave()
+		return nil, err
+	}
+	l.place = place
+	l.end = sync.OnceValue(func() error {
+		defer place.leave()
+		return l.Conn.Close()
+	})
+	return l, nil
+}
+
+// Close ends the connection, and gives its place back. It may be called more than once, and by several.
+func (l *link) Close() error { return l.end() }
+
+// connect opens a connection for the account. The caller has a place for it.
+func (r *runner) connect(ctx context.Context) (*link, error) {
 	password, err := r.m.Secrets.Open(r.account.Secret, r.account.SecretContext())
 	if err != nil {
 		return nil, fault.As(fault.Denied, "open the stored password", err)
@@ -56,7 +83,7 @@ func (r *runner) dial(ctx context.Context) (*link, error) {
 		return nil, fault.Wrap("connect", err)
 	}
 	s := conn.Server()
-	l := &link{Conn: conn, server: s, silence: r.m.cfg.Silence}
+	l := &link{Conn: conn, server: s, silence: r.m.cfg.Silence, end: conn.Close}
 	l.features = mirror.Features{CondStore: s.CondStore, QResync: s.QResync}
 	for _, c := range s.Capabilities {
 		// Gmail tells a HIGHESTMODSEQ before the change that caused it can be fetched.

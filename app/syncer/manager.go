@@ -60,14 +60,19 @@ type Config struct {
 	// Owner is this process's name as a lease owner; the same name takes its own leases back at once. No two processes have
 	// the same name at the same time, also not one that was started anew and one that may only be paused.
 	Owner       string
-	Concurrency int           // accounts whose rounds run at the same time; 4
-	Connections int           // connections per account, without the on-demand one; 2 (rounds, push). 1: no push
-	Push        int           // mailboxes per account that are listened to: INBOX, and what clients have open; 4
-	Memory      int64         // bytes of bodies in flight over all accounts; 16 MiB
-	Poll        time.Duration // between rounds when nothing happens; 5 min, or what the upstream's quirks say
-	Full        time.Duration // between complete comparisons of a mailbox; 24 h
-	Silence     time.Duration // an answer that makes no progress for so long is a lost connection; 1 min
-	Linger      time.Duration // how long an idle on-demand connection is kept; 1 min
+	Concurrency int // accounts whose rounds run at the same time; 4
+	// Connections is how many connections to an account's upstream this process has at most at the same time; 7. Rounds, replay
+	// and bodies that somebody waits for have one each, which they take turns with where there are fewer than three. The rest is
+	// for listening: with three or fewer, news comes with the rounds.
+	Connections int
+	// Push is how many mailboxes per account are listened to at most: INBOX, and what clients have open; no more than
+	// Connections leave, which is the default.
+	Push    int
+	Memory  int64         // bytes of bodies in flight over all accounts; 16 MiB
+	Poll    time.Duration // between rounds when nothing happens; 5 min, or what the upstream's quirks say
+	Full    time.Duration // between complete comparisons of a mailbox; 24 h
+	Silence time.Duration // an answer that makes no progress for so long is a lost connection; 1 min
+	Linger  time.Duration // how long an idle on-demand connection is kept; 1 min
 	// LeaseTTL is for how long a process that says nothing is taken to be alive: 30 s, which one process alone does well
 	// with. Many nodes: 6 s, so that an account of one that died is taken over within 7.5 s (see the package comment).
 	LeaseTTL time.Duration
@@ -92,10 +97,10 @@ func (c Config) withDefaults() Config {
 		c.Concurrency = 4
 	}
 	if c.Connections <= 0 {
-		c.Connections = 2
+		c.Connections = shared + 4
 	}
-	if c.Push <= 0 {
-		c.Push = 4
+	if left := max(c.Connections-shared, 0); c.Push <= 0 || c.Push > left {
+		c.Push = left
 	}
 	if c.Memory <= 0 {
 		c.Memory = 16 << 20

@@ -67,7 +67,12 @@ func (o *owner) passes(ctx context.Context, l *link, boxes []*box, states map[st
 			return false, err
 		}
 		did = did || some
-		boxes = boxes[n:]
+		if boxes = boxes[n:]; len(boxes) == 0 {
+			break
+		}
+		if err := o.makeRoom(ctx, l); err != nil {
+			return false, err
+		}
 	}
 	return did, nil
 }

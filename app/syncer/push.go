@@ -148,7 +148,7 @@ func (o *owner) pushFailed(ctx context.Context, id mailbox.ID, attempt int, err 
 
 // listen is one push connection: look, then wait for news, again and again. It calls good when the connection works.
 func (o *owner) listen(ctx context.Context, id mailbox.ID, good func()) error {
-	l, err := o.dial(ctx)
+	l, err := o.dial(ctx, o.pushing, nil)
 	if err != nil {
 		return err
 	}
@@ -272,6 +272,9 @@ func (o *owner) lookAtDue(ctx context.Context, l *link) error {
 func (o *owner) lookAt(ctx context.Context, l *link, open []*box) error {
 	if len(open) == 0 {
 		return nil
+	}
+	if err := o.comeBack(ctx, l); err != nil {
+		return err
 	}
 	if _, err := o.loadBoxes(ctx); err != nil { // replay may have renamed some
 		return err

@@ -33,6 +33,8 @@ type replaying struct {
 	lost    context.CancelFunc
 	running bool
 	wg      sync.WaitGroup
+
+	place *place // of its connection; nil: none. It belongs to the goroutine
 }
 
 func newReplay(o *owner) *replaying {
@@ -120,9 +122,26 @@ func (p *replaying) run(ctx context.Context, lost context.CancelFunc) {
 // replayHost is what replay gets of the owner.
 type replayHost struct{ o *owner }
 
+// Enter implements replay.Host.
+func (h replayHost) Enter(ctx context.Context) (err error) {
+	if p := h.o.replay; p.place == nil {
+		p.place, err = h.o.places.take(ctx, p.Replayer.Wake)
+	}
+	return err
+}
+
+// Wanted implements replay.Host.
+func (h replayHost) Wanted() bool { return h.o.replay.place.wanted() }
+
+// Leave implements replay.Host.
+func (h replayHost) Leave() {
+	h.o.replay.place.leave()
+	h.o.replay.place = nil
+}
+
 // Dial implements replay.Host.
 func (h replayHost) Dial(ctx context.Context) (replay.Conn, error) {
-	l, err := h.o.dial(ctx)
+	l, err := h.o.connect(ctx)
 	var step *upstream.StepError
 	if errors.As(err, &step) && fault.Is(err, fault.Unavailable) && (step.Step == upstream.StepGreeting || step.Step == upstream.StepLogin) {
 		// It may allow no more connections: changes matter more than hearing of news at once.

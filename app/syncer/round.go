@@ -18,12 +18,11 @@ import (
 // body. It calls listed as soon as the mailboxes are known. It fails only for what ends the connection or the
 // ownership; what is wrong with one mailbox is noted there and does not stop the others.
 func (o *owner) round(ctx context.Context, l *link, asked bool, listed func()) error {
-	select {
-	case o.m.rounds <- struct{}{}:
-		defer func() { <-o.m.rounds }()
-	case <-ctx.Done():
-		return ctx.Err()
+	release, err := o.roundToken(ctx, l)
+	if err != nil {
+		return err
 	}
+	defer release()
 	states, err := o.list(ctx, l)
 	if err != nil {
 		return err

@@ -28,10 +28,14 @@ type runner struct {
 	done    chan struct{} // closed when run has ended
 	kick    chan struct{} // wakes the waiting main loop
 	watched chan struct{} // tells it that mailboxes are open which it is to look at
+	places  *places       // of connections that do not listen
+	pushing *places       // of those that do
 	demand  *demand
 	owner   *owner
 	calm    atomic.Bool // the main loop waits for its next round or attempt
 	dialed  atomic.Bool // it has tried to connect
+
+	squeezed chan struct{} // tells the main loop that somebody waits for its connection's place
 
 	// These are guarded by Manager.mu.
 	stop   context.CancelFunc // ends run
@@ -71,7 +75,8 @@ type owner struct {
 	puzzles, open map[string]int
 }
 
-// newRunner returns the runner of an account whose lease was taken, or confirmed, by a call that was made at the time.
+// newRunner returns the runner of an account whose lease was taken, or confirmed, by a call that was made at the time. m.mu is
+// held.
 func newRunner(m *Manager, a account.Account, f metadata.Fence, at time.Time) *runner {
 	r := &runner{
 		m:       m,
@@ -87,7 +92,11 @@ func newRunner(m *Manager, a account.Account, f metadata.Fence, at time.Time) *r
 		watches: map[mailbox.ID]int{},
 		opened:  make(chan struct{}, 1),
 		status:  account.Status{State: account.StateNew, Since: m.Clock.Now()},
+
+		squeezed: make(chan struct{}, 1),
+		pushing:  newPlaces(m.cfg.Push),
 	}
+	r.places = m.placesOf(r)
 	r.owner = &owner{runner: r, fence: f}
 	r.owner.lease.confirmed(at)
 	r.owner.store = newStore(r.owner)
@@ -209,7 +218,7 @@ func (o *owner) lostLease(ctx context.Context) bool {
 func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 	o.calm.Store(false)
 	o.setStatus(ctx, account.StateSyncing, "", 0)
-	l, err := o.dial(ctx)
+	l, err := o.dial(ctx, o.places, o.squeeze)
 	if err != nil {
 		return 0, err
 	}
@@ -236,7 +245,7 @@ func (o *owner) connected(ctx context.Context) (rounds int, err error) {
 func (o *owner) inStep(ctx context.Context, l *link, push func()) (poll time.Duration, err error) {
 	waiting := o.takeWaiting()
 	asked := len(waiting) > 0
-	pushes := l.server.Idle && o.m.cfg.Connections > 1
+	pushes := l.server.Idle && o.m.cfg.Push > 0
 	listed := func() {
 		if pushes {
 			push()
@@ -298,6 +307,7 @@ func (o *owner) rest(ctx context.Context, l *link, poll time.Duration) error {
 	var look <-chan time.Time // while somebody has a mailbox open: for most accounts nobody has, and a ticker would wake thousands
 	o.toldWatched()
 	for {
+		l.giveWay()
 		if o.wanted() {
 			return nil
 		}
@@ -308,6 +318,7 @@ func (o *owner) rest(ctx context.Context, l *link, poll time.Duration) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-o.kick:
+		case <-o.squeezed:
 		case <-until.C:
 			return nil
 		case <-o.watched:

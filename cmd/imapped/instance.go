@@ -54,6 +54,7 @@ type instance struct {
 	log     *slog.Logger
 	keys    *masterKeys
 	serves  bool
+	locked  bool
 	store   metadataStore
 	blobs   blob.Stores
 	sweeper blob.Sweeper                                       // of all blobs; nil: see areas
@@ -87,11 +88,33 @@ func openAs(ctx context.Context, conf *config.Config, log *slog.Logger, serves b
 	if err := makeData(conf); err != nil {
 		return nil, err
 	}
+	in := &instance{conf: conf, log: log, serves: serves}
+	if serves {
+		// What follows cleans up, and tells others: that is for the only server here to do.
+		if err := in.lock(); err != nil {
+			return nil, err
+		}
+	}
 	keys, err := openKeys(conf)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, closeAll(in.closers))
 	}
-	return (&instance{conf: conf, log: log, keys: keys, serves: serves}).open(ctx)
+	in.keys = keys
+	return in.open(ctx)
+}
+
+// lock makes this process the only server of the data directory, until the instance is closed.
+func (in *instance) lock() error {
+	if in.locked {
+		return nil
+	}
+	unlock, err := lockDir(in.path("lock"))
+	if err != nil {
+		return err
+	}
+	in.locked = true
+	in.closers = append(in.closers, func() error { unlock(); return nil })
+	return nil
 }
 
 func makeData(conf *config.Config) error {

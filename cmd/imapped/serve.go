@@ -26,7 +26,7 @@ import (
 // syncFlags are the settings of mirroring that have a flag.
 type syncFlags struct {
 	SyncConcurrency                   int           `setting:"SYNC_CONCURRENCY" help:"Accounts that are synchronised at the same time."`
-	UpstreamConnectionLimitPerAccount int           `setting:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT" help:"Standing connections to one account's upstream: one for rounds, one that listens to INBOX. More are opened on demand: one for bodies that clients wait for, up to three that listen to mailboxes that clients have open."`
+	UpstreamConnectionLimitPerAccount int           `setting:"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT" help:"Connections to one account's upstream at any time: one each for rounds, changes and bodies that clients wait for; the rest listens for news."`
 	PeriodicSyncInterval              time.Duration `setting:"PERIODIC_SYNC_INTERVAL_SECONDS" help:"How often to look where the upstream does not push, as 5m."`
 	KeepRemoved                       time.Duration `setting:"KEEP_REMOVED" help:"How long restore can put removed messages back; 0: not at all."`
 }
@@ -51,24 +51,22 @@ type serving struct {
 	sweeps  sweepFlags
 	manager *syncer.Manager
 	server  *server.Server
-	unlock  func()
 
 	observed []observed
 	stopping atomic.Bool
 }
 
 func newServing(in *instance, f sweepFlags, conf *tls.Config, plainAuth bool) (*serving, error) {
-	unlock, err := lockDir(in.path("lock"))
-	if err != nil {
+	if err := in.lock(); err != nil {
 		return nil, err
 	}
 	m := in.newManager()
-	s := &serving{in: in, sweeps: f, manager: m, unlock: unlock}
+	s := &serving{in: in, sweeps: f, manager: m}
+	var err error
 	if s.server, err = in.newServer(m, conf, plainAuth); err == nil {
 		err = s.observe(context.Background())
 	}
 	if err != nil {
-		unlock()
 		return nil, err
 	}
 	in.watch(s.server, m)
@@ -114,7 +112,6 @@ func (in *instance) newServer(m *syncer.Manager, conf *tls.Config, plainAuth boo
 // queue as one whose outcome the next run has to find out, and whose leases other nodes can have then; then the list of nodes
 // is left. The caller closes the tie to the others and the stores afterwards.
 func (s *serving) run(ctx context.Context, listeners []listener) error {
-	defer s.unlock()
 	sock, err := control.Listen(ctx, s.in.socket())
 	if err != nil {
 		return errors.Join(err, s.closeObserved())

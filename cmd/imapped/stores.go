@@ -210,6 +210,9 @@ func (in *instance) databaseAnswers(ctx context.Context) error {
 
 // blobsAnswer asks the store of messages, not its cache, whether it answers.
 func (in *instance) blobsAnswer(ctx context.Context) error {
+	if s, ok := in.source.(*blobfs.Store); ok {
+		return s.Check(ctx)
+	}
 	b, err := in.source.Open(ctx, blob.Key{}) // of which nobody has the message
 	if err == nil {
 		err = b.Close()

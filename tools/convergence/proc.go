@@ -102,10 +102,10 @@ func (w *world) knobs(owner string, push bool) syncer.Config {
 	c := syncer.Config{
 		Owner: owner, Poll: time.Hour, Silence: w.span(60), Linger: w.span(20), LeaseTTL: leaseTTL,
 		RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond, Delay: 500 * time.Microsecond, Grace: time.Millisecond,
-		Connections: 1,
+		Connections: 3, // nothing listens
 	}
 	if push {
-		c.Connections = 2
+		c.Connections = 7
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -54,7 +55,10 @@ func Load(src Sources) (*Config, error) {
 	}
 	for _, s := range l.all {
 		if why := src.Refused[s.key]; why != "" && l.chosen[s.key].changed(s) {
-			l.ts.add(l.chosen[s.key].name, "%s", why)
+			ch := l.chosen[s.key]
+			l.ts.add(ch.name, "%s", why)
+			ch.wrong = true
+			l.chosen[s.key] = ch
 		}
 		l.c.values = append(l.c.values, l.value(s))
 	}
@@ -95,7 +99,7 @@ func (l *loader) set(s setting) {
 		if err := s.set(l.c, ch.text); err != nil {
 			ch.wrong = true
 			shown := "the value"
-			if !s.secret {
+			if !s.secret && !betrays(ch.text) {
 				shown = valueText(ch.text)
 			}
 			l.ts.add(ch.name, "%s %v", shown, err)
@@ -191,7 +195,10 @@ const maxSecret = 64 << 10
 func (l *loader) secretFile(name, path string) (string, bool) {
 	b, err := l.read(path)
 	if err != nil {
-		l.ts.add(name, "%v", err)
+		if pe, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pe.Err // the path may be the secret itself, given under the wrong name
+		}
+		l.ts.add(name, "the file cannot be read: %v", err)
 		return "", false
 	}
 	b = bytes.TrimRight(b, "\r\n")

@@ -146,6 +146,7 @@ func TestUnknown(t *testing.T) {
 	for _, name := range []string{
 		"SYNC_CONCURENCY", "R2_ENDPONT", "DATABASE_URI", "ENCRYPTION_MASTERKEY", "ENCRYPTION_MASTER_KEY_OLD", "IMAP_TLS_CERT", "BOOTSTRAP_IMAP_USER",
 		"LOG_LEVEL_FILE", "R2_BUCKET_FILE", "LOGIN_RATE_LIMIT_WINDOW", "DATABASE_URL_FILES",
+		"MAX_MESSAGE_SIZE", "S3_ACCESS_KEY", "R2_BUCKET_NAME", "BLOB_CACHE_BYTES",
 	} {
 		_, err := load("", name+"=geheim")
 		refusal(t, err, name, "geheim")
@@ -222,10 +223,32 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	_, err = config.Load(config.Sources{Environ: []string{"DEFAULT_ACCOUNT_QUOTA_BYTES=1", "S3_BUCKET=mail"}, ReadFile: read, Refused: why})
+	c, err := config.Load(config.Sources{Environ: []string{"DEFAULT_ACCOUNT_QUOTA_BYTES=1", "S3_BUCKET=mail"}, ReadFile: read, Refused: why})
+	if v := find(t, c, "DEFAULT_ACCOUNT_QUOTA_BYTES"); v.Valid {
+		t.Errorf("shown as valid: %+v", v)
+	}
 	for _, want := range []string{"DEFAULT_ACCOUNT_QUOTA_BYTES: no quota", "S3_BUCKET: not here"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q in it", err, want)
+		}
+	}
+}
+
+// TestWrongValuesStaySecret: what is refused is not shown where it may be a secret in the wrong place.
+func TestWrongValuesStaySecret(t *testing.T) {
+	for name, text := range map[string]string{
+		"R2_ENDPOINT":                "https://AKIA:geheim@store.example.org",
+		"HTTP_BIND":                  "geheim\t:8080",
+		"LOG_LEVEL":                  "-----BEGIN PRIVATE KEY-----geheim",
+		"IMAP_TLS_KEY_PATH":          "-----BEGIN PRIVATE KEY-----\ngeheim\n-----END PRIVATE KEY-----\n",
+		"ENCRYPTION_MASTER_KEY_FILE": "geheim-geheim-geheim", // the key itself
+		"DATABASE_URL":               "postgres://u:geheim@db/mail?sslmode=bogus",
+		"REDIS_URL":                  "redis://:geheim@cache/notanumber",
+	} {
+		c, err := load("", name+"="+text)
+		refusal(t, err, name, "geheim")
+		if all := fmt.Sprint(c.Values()); strings.Contains(all, "geheim") {
+			t.Errorf("%s: shown in %s", name, all)
 		}
 	}
 }

@@ -152,14 +152,17 @@ func webURL(text string) error {
 	return free(text)
 }
 
-// schemes reads a URL that may hold a password.
-func schemes(allowed ...string) func(string) error {
+// schemes reads a URL that may hold a password; check is that of the driver that is to use it.
+func schemes(check func(string) error, allowed ...string) func(string) error {
 	return func(text string) error {
 		u, err := url.Parse(text)
 		if err != nil || !slices.Contains(allowed, u.Scheme) || u.Host == "" && u.Path == "" && u.RawQuery == "" {
 			return fmt.Errorf("is not a URL that begins with %s:// and names a server", strings.Join(allowed, ":// or "))
 		}
-		return free(text)
+		if err := free(text); err != nil {
+			return err
+		}
+		return explained(check(text), "is a URL that the driver refuses: look at its port, its path and what is behind the question mark")
 	}
 }
 
@@ -194,6 +197,11 @@ func password(text string) error {
 
 func passwordHash(text string) error {
 	return explained(auth.CheckHash(text), "is not an Argon2id hash in the PHC string format ($argon2id$v=19$m=...,t=...,p=...$salt$key)")
+}
+
+// betrays says whether a wrong text may hold a secret, though it was given for what is none: a URL with a password, a key in PEM.
+func betrays(text string) bool {
+	return strings.Contains(text, "@") || strings.Contains(text, "-----BEGIN") || strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // valueText returns how a value that is no secret is shown.

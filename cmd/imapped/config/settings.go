@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"imapped/adapters/postgres"
+	"imapped/adapters/redis"
+)
 
 // setting is a row of the table of settings.
 type setting struct {
@@ -62,13 +67,13 @@ func settings() []setting {
 		{key: "METRICS_BIND", unit: address, set: str(func(c *Config) *string { return &c.MetricsBind }, bind),
 			help: "Where `/metrics` is served, for Prometheus; it may be the address of `HTTP_BIND`."},
 
-		{key: "DATABASE_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.DatabaseURL }, schemes("postgres", "postgresql")),
+		{key: "DATABASE_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.DatabaseURL }, schemes(postgres.CheckURL, "postgres", "postgresql")),
 			help: "The PostgreSQL database that holds the metadata (`postgres://user:password@host/database`); any number of nodes share it. It goes " +
 				"with `R2_*` or `OBJECT_STORE_PATH`. Without it: SQLite in the data directory."},
 		{key: "APPLY_MIGRATIONS", def: "false", unit: "true, false", bare: true, set: boolean(func(c *Config) *bool { return &c.ApplyMigrations }),
 			help: "Bring the database of `DATABASE_URL` up to date at the start. Without it a database that is behind is refused, and `run-migrations` " +
 				"applies what is missing. SQLite is always brought up to date."},
-		{key: "REDIS_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.RedisURL }, schemes("redis", "rediss", "unix")),
+		{key: "REDIS_URL", secret: true, unit: "URL", set: secret(func(c *Config) *Secret { return &c.RedisURL }, schemes(redis.CheckURL, "redis", "rediss", "unix")),
 			help: "The Redis server that carries hints between nodes and counts their failed logins; needs `DATABASE_URL`. Without it, hints go " +
 				"through the database, and each node counts for itself."},
 		{key: "OBJECT_STORE_PATH", unit: path, set: str(func(c *Config) *string { return &c.ObjectStorePath }, free),
@@ -76,7 +81,7 @@ func settings() []setting {
 				"does not name is deleted there, and another one is refused. With `DATABASE_URL` all nodes must see the same directory, on a " +
 				"file system whose `flock` holds for all of them (not NFS). Default: `blobs` in the data directory. `demo` keeps its own."},
 		{key: "SEARCH_INDEX_PATH", unit: path, set: str(func(c *Config) *string { return &c.SearchIndexPath }, free),
-			help: "The directory of the search index."},
+			help: "Refused by this version: there is no search index on disk."},
 		{key: "R2_ENDPOINT", alias: "S3_ENDPOINT", unit: "URL", set: str(func(c *Config) *string { return &c.S3.Endpoint }, webURL),
 			help: "The S3-compatible object store that messages are kept in. It goes with the bucket and the two keys."},
 		{key: "R2_BUCKET", alias: "S3_BUCKET", unit: "name", set: str(func(c *Config) *string { return &c.S3.Bucket }, bucket),
@@ -116,10 +121,11 @@ func settings() []setting {
 
 		{key: "SYNC_CONCURRENCY", def: "4", unit: "accounts", bare: true, set: number(1, 10_000, func(c *Config) *int { return &c.SyncConcurrency }),
 			help: "How many accounts are synchronised at the same time."},
-		{key: "UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT", def: "2", unit: "connections", bare: true,
+		{key: "UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT", def: "7", unit: "connections", bare: true,
 			set: number(1, 100, func(c *Config) *int { return &c.UpstreamConnections }),
-			help: "Standing connections to one account's upstream: one for rounds, one that listens to INBOX. More are opened on demand: one for " +
-				"bodies that clients wait for, up to three that listen to mailboxes that clients have open. 1: nothing listens, the upstream is polled."},
+			help: "Connections to one account's upstream, at most, at any time, on the node that has the account. One each is for rounds, for changes " +
+				"made here and for bodies that clients wait for; the rest listens, to INBOX first, then to mailboxes that clients have open. " +
+				"3: nothing listens, the upstream is polled. 2 and 1: the three take turns, which costs a login each time."},
 		{key: "PERIODIC_SYNC_INTERVAL_SECONDS", def: "300", unit: "seconds", bare: true,
 			set:  seconds(0.1, 86_400, func(c *Config) *time.Duration { return &c.PeriodicSync }),
 			help: "How often to look at the upstream where it does not push."},

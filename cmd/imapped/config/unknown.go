@@ -73,7 +73,8 @@ func suggestion(name string, known []string) string {
 
 // ourPrefixes begin names in the environment that are ours or wrong.
 func ourPrefixes() []string {
-	return []string{"IMAP_TLS_", "IMAP_PLAINTEXT_", "BOOTSTRAP_IMAP_", "LOGIN_RATE_LIMIT_", "ENCRYPTION_MASTER_"}
+	return []string{"IMAP_TLS_", "IMAP_PLAINTEXT_", "BOOTSTRAP_IMAP_", "LOGIN_RATE_LIMIT_", "ENCRYPTION_MASTER_",
+		"MAX_LITERAL_", "MAX_MESSAGE_", "PERIODIC_SYNC_", "UPSTREAM_CONNECTION_", "BLOB_CACHE_", "DEFAULT_ACCOUNT_"}
 }
 
 // strangers reports names in the environment that are meant to be settings and are none. The environment holds much that
@@ -94,12 +95,32 @@ func (l *loader) strangers() {
 			l.ts.add(name, "only secrets can be read from files; set %s", base)
 			continue
 		}
+		if near := neighbour(name, known); near != "" {
+			l.ts.add(name, "there is no such setting; is %s meant?", near)
+			continue
+		}
 		near := closest(name, known)
 		ours := slices.ContainsFunc(ourPrefixes(), func(p string) bool { return strings.HasPrefix(name, p) })
 		if near != "" || ours {
 			l.ts.add(name, "there is no such setting%s", suggestion(name, known))
 		}
 	}
+}
+
+// neighbour returns the known name that is the name with one more word at its end, or one less. One word alone, as LOG, says
+// nothing.
+func neighbour(name string, known []string) string {
+	for _, k := range known {
+		short, long := name, k
+		if len(short) > len(long) {
+			short, long = long, short
+		}
+		word, begins := strings.CutPrefix(long, short+"_")
+		if begins && word != "" && !strings.Contains(word, "_") && strings.Contains(short, "_") {
+			return k
+		}
+	}
+	return ""
 }
 
 // closest returns the known name that the name is a slip of: one letter off, two in names of ten letters and more.
