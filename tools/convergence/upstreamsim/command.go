@@ -146,8 +146,10 @@ func (c *conn) changeBoxes(cmd upstream.Command) {
 		if b := s.boxes[cmd.Name]; b == nil {
 			cmd.Err = noSuchMailbox()
 		} else {
+			was := c.called[cmd.Name]
+			other := was != nil && was != b // it got that name since
 			for _, m := range b.msgs {
-				if m.born > 0 && m.born >= c.looked[b] {
+				if other || m.born > 0 && m.born >= c.looked[b] {
 					s.unlucky = append(s.unlucky, m)
 				}
 			}
@@ -210,7 +212,7 @@ func (c *conn) status(cmd *upstream.Status) {
 		cmd.Err = noSuchMailbox()
 		return
 	}
-	c.looked[b] = c.s.commands
+	c.looked[b], c.called[cmd.Name] = c.s.commands, b
 	st := c.statusFor(b)
 	cmd.Messages, cmd.UIDNext, cmd.UIDValidity, cmd.HighestModSeq = st.Messages, st.UIDNext, st.UIDValidity, st.HighestModSeq
 }
@@ -223,7 +225,7 @@ func (c *conn) open(cmd *upstream.Select, half bool) func() error {
 		return nil
 	}
 	c.validity = b.validity
-	c.looked[b] = s.commands
+	c.looked[b], c.called[cmd.Name] = s.commands, b
 	c.see()
 	st := c.told
 	cmd.Messages, cmd.UIDNext, cmd.UIDValidity, cmd.HighestModSeq = st.Messages, st.UIDNext, st.UIDValidity, st.HighestModSeq

@@ -24,6 +24,7 @@ type conn struct {
 	seen     [3]uint64       // what Idle has told of the mailbox
 	told     upstream.Status // what the selection knows of it
 	looked   map[*Box]int    // the count of commands when it asked last for what is in a mailbox
+	called   map[string]*Box // what it was told of last when it asked for that name
 	asked    int             // the count of commands when it asked for what is marked
 }
 

@@ -95,7 +95,7 @@ func (s *Server) SetFlags(b *Box, m *Message, op flag.Op) (done bool) {
 
 // Unlucky returns, once, the messages that the direct client marked \Deleted so shortly before an EXPUNGE of all marked
 // ones that who sent it cannot have known: it had asked for the marks before; and those that it put into a mailbox so
-// shortly before a DELETE.
+// shortly before a DELETE, or whose mailbox it gave that name then.
 func (s *Server) Unlucky() []*Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -95,7 +95,7 @@ func (s *Server) Dial(ctx context.Context, _ upstream.Target) (upstream.Conn, er
 		}
 		return nil, &upstream.StepError{Step: upstream.StepTCP, Err: fault.New(fault.Unavailable, "dial", "connection refused")}
 	}
-	c := &conn{s: s, dead: make(chan struct{}), looked: map[*Box]int{}}
+	c := &conn{s: s, dead: make(chan struct{}), looked: map[*Box]int{}, called: map[string]*Box{}}
 	s.mu.Lock()
 	s.conns[c] = true
 	s.mu.Unlock()
