@@ -1,6 +1,7 @@
 package syncer_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,9 +47,16 @@ func TestHealth(t *testing.T) {
 // TestHealthParked: what is parked waits for a person, not for the upstream, and does not make what waits look old.
 func TestHealthParked(t *testing.T) {
 	r := full(t, 3)
+	var busy atomic.Bool
+	busy.Store(true)
 	r.refusing(func(cmd upstream.Command) error {
-		if _, ok := cmd.(*upstream.Append); ok {
+		switch cmd.(type) {
+		case *upstream.Append:
 			return no(fault.Limit, "OVERQUOTA", "mailbox is full")
+		case *upstream.Store:
+			if busy.Load() {
+				return no(fault.Unavailable, "UNAVAILABLE", "not now")
+			}
 		}
 		return nil
 	})
@@ -59,17 +67,12 @@ func TestHealthParked(t *testing.T) {
 		return len(h) == 1 && h[0].Backlog == replay.Backlog{Parked: 1}
 	})
 	parked := r.queue()[0].Created
-	r.w.mu.Lock()
-	r.w.down = fault.New(fault.Unavailable, "dial", "down")
-	r.w.mu.Unlock()
 	e.flags("INBOX", metadata.AddFlags, mailbox.SetOf[uint32](1), `\Flagged`)
 	r.until("a change that waits behind it", func() bool {
 		h := r.m.Health()
 		return len(h) == 1 && h[0].Backlog.Parked == 1 && h[0].Backlog.Changes == 1 && h[0].Backlog.Oldest.After(parked)
 	})
-	r.w.mu.Lock()
-	r.w.down = nil
-	r.w.mu.Unlock()
+	busy.Store(false)
 	r.until("only the parked one", func() bool {
 		h := r.m.Health()
 		return len(h) == 1 && h[0].Backlog == replay.Backlog{Parked: 1}

@@ -59,6 +59,8 @@ func TestOtherDatabase(t *testing.T) {
 	ours.addAccount(up)
 	n := ours.start()
 	n.mirrors(t)
+	c := dialMail(t, n.imap, "")
+	c.ok("%s", appendLine("INBOX", "Subject: stored\r\n\r\nThis is.\r\n"))
 	n.stop()
 	before := storedFiles(t, dir)
 	if len(before) == 0 {
