@@ -14,26 +14,23 @@ import (
 
 // Migrate brings the database's schema up to the newest version. Several processes may do it at once.
 func Migrate(ctx context.Context, path string) error {
-	return withProvider(ctx, "migrate the database", path, func(p *goose.Provider) error {
-		for wait := 10 * time.Millisecond; ; wait *= 2 {
+	const op = "migrate the database"
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		err := withProvider(ctx, op, path, func(p *goose.Provider) error {
 			_, err := p.Up(ctx)
-			if err == nil {
-				return nil
-			}
-			// Another process may have been at it: goose then finds its tables made already. Look again.
-			if wait > busyTimeout/2 {
-				return err
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(wait):
-			}
-			if pending, perr := p.HasPending(ctx); perr == nil && !pending {
-				return nil
-			}
+			return err
+		})
+		// Another process may have been at it: goose then finds its tables made already, or SQLite, which does not wait for
+		// who turns the journal on, the database busy. Look again.
+		if err == nil || fault.Is(err, fault.Invalid) || wait > busyTimeout/2 {
+			return err
 		}
-	})
+		select {
+		case <-ctx.Done():
+			return mapErr(op, ctx.Err())
+		case <-time.After(wait):
+		}
+	}
 }
 
 // Pending returns how many migrations the database still needs.
