@@ -26,7 +26,7 @@ func (s *Store) tryFile() error {
 	if _, err := os.Stat(s.folder([32]byte{})); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.tmp, "check")
+	f, err := s.temp()
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"imapped/domain/fault"
 	"imapped/ports/blob"
 )
 
@@ -42,17 +41,10 @@ func (s *Store) ClaimedBy(ctx context.Context, by blob.Installation) error {
 
 func (s *Store) claimedBy(by blob.Installation) error {
 	said, err := os.ReadFile(filepath.Join(s.dir, OwnerFile))
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case string(said) == by.String():
-		return nil
 	}
-	other := "an unreadable id" // another's all the same
-	if id, ok := blob.ParseInstallation(string(said)); ok {
-		other = id.String()
-	}
-	return fault.Newf(fault.Forbidden, "", "its messages belong to another database (%s) than this one (%v)", other, by)
+	return by.Owns(string(said))
 }
 
 // writeOwner writes down whose the blobs are, at once and durably. The folder's lock is held.

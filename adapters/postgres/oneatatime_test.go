@@ -6,9 +6,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"imapped/adapters/postgres"
 	"imapped/domain/mailbox"
 )
+
+// holdAccounts returns a connection in whose transaction all accounts are locked.
+func holdAccounts(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	c := connect(t, url)
+	_, err := c.Exec(t.Context(), `BEGIN`)
+	must(t, err)
+	_, err = c.Exec(t.Context(), `SELECT * FROM account_counters FOR UPDATE`)
+	must(t, err)
+	return c
+}
 
 // TestOneAsksForTheLock: of the changes of one account that a process makes at the same time, the server sees one at a time wait
 // for the account's lock. Of a process that stands still the others would get it one after the other, and each keep it for
@@ -18,11 +31,7 @@ func TestOneAsksForTheLock(t *testing.T) {
 	s := fixture(t, url)
 	s.fill(t, 3)
 	ctx := t.Context()
-	c, look := connect(t, url), connect(t, url)
-	_, err := c.Exec(ctx, `BEGIN`)
-	must(t, err)
-	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
-	must(t, err)
+	c, look := holdAccounts(t, url), connect(t, url)
 	var changes sync.WaitGroup
 	for n := range 4 { // of one message, which is a statement that commits by itself, and of two
 		changes.Go(func() {
@@ -42,7 +51,7 @@ func TestOneAsksForTheLock(t *testing.T) {
 			seen++
 		}
 	}
-	_, err = c.Exec(ctx, `ROLLBACK`)
+	_, err := c.Exec(ctx, `ROLLBACK`)
 	must(t, err)
 	changes.Wait()
 	if most != 1 {
@@ -65,11 +74,7 @@ func TestWaitersHoldNoConnection(t *testing.T) {
 	s.fill(t, 3)
 	few := openWith(t, postgres.Options{URL: url, Connections: 3}) // one of them is for leases
 	ctx := t.Context()
-	c := connect(t, url)
-	_, err := c.Exec(ctx, `BEGIN`)
-	must(t, err)
-	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
-	must(t, err)
+	c := holdAccounts(t, url)
 	var changes sync.WaitGroup
 	for n := range 4 {
 		changes.Go(func() {
@@ -87,7 +92,7 @@ func TestWaitersHoldNoConnection(t *testing.T) {
 	if _, err := few.Mailbox(ctx, s.fence.Account, s.box); err != nil {
 		t.Errorf("read beside changes that wait: %v", err)
 	}
-	_, err = c.Exec(ctx, `ROLLBACK`)
+	_, err := c.Exec(ctx, `ROLLBACK`)
 	must(t, err)
 	changes.Wait()
 }
@@ -99,11 +104,7 @@ func TestLeasesWhileAllIsTaken(t *testing.T) {
 	s.fill(t, 1)
 	few := openWith(t, postgres.Options{URL: url, Connections: 2, CallerClock: true})
 	ctx := t.Context()
-	c := connect(t, url)
-	_, err := c.Exec(ctx, `BEGIN`)
-	must(t, err)
-	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
-	must(t, err)
+	c := holdAccounts(t, url)
 	changed := make(chan error, 1)
 	go func() {
 		_, err := few.EditFlags(ctx, s.fence.Account, toggle(s.box, mailbox.SetOf[uint32](1), true))

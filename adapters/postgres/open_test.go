@@ -146,11 +146,7 @@ func TestBusy(t *testing.T) {
 	s.fill(t, 3)
 	quick := openWith(t, postgres.Options{URL: url, LockTimeout: 50 * time.Millisecond})
 	ctx := t.Context()
-	c := connect(t, url)
-	_, err := c.Exec(ctx, `BEGIN`)
-	must(t, err)
-	_, err = c.Exec(ctx, `SELECT * FROM account_counters FOR UPDATE`)
-	must(t, err)
+	c := holdAccounts(t, url)
 
 	for name, store := range map[string]func(context.Context, *postgres.Store) error{
 		"one flag": func(ctx context.Context, s2 *postgres.Store) error {
@@ -162,7 +158,7 @@ func TestBusy(t *testing.T) {
 			return err
 		},
 	} {
-		_, err = s.Changes(ctx, s.fence.Account, s.box, 0)
+		_, err := s.Changes(ctx, s.fence.Account, s.box, 0)
 		must(t, err)
 		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		start := time.Now()

@@ -27,7 +27,7 @@ func (s *Store) Claim(ctx context.Context, by blob.Installation) error {
 	const op = "claim the object store"
 	said, err := s.agree(ctx, s.prefix+OwnerObject, by.String(), func() error { return nil })
 	if err == nil {
-		err = belongs(said, by)
+		err = by.Owns(said)
 	}
 	return mapErr(ctx, op, err)
 }
@@ -37,21 +37,9 @@ func (s *Store) ClaimedBy(ctx context.Context, by blob.Installation) error {
 	const op = "look whose the object store is"
 	_, said, err := s.begin(ctx, s.prefix+OwnerObject)
 	if err == nil {
-		err = belongs(string(said), by)
+		err = by.Owns(string(said))
 	}
 	return mapErr(ctx, op, err)
-}
-
-// belongs says whether what the owner's object says is the installation. What says nothing sensible is another's.
-func belongs(said string, by blob.Installation) error {
-	if said == by.String() {
-		return nil
-	}
-	other := "an unreadable id"
-	if id, ok := blob.ParseInstallation(said); ok {
-		other = id.String()
-	}
-	return fault.Newf(fault.Forbidden, "", "its messages belong to another database (%s) than this one (%v)", other, by)
 }
 
 // ClaimForm makes sure that all blobs of the bucket are sealed, each under a key of its user (Users), or that all are in the
