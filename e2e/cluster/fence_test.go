@@ -58,10 +58,10 @@ func (p *tap) relay(here net.Conn) {
 	if err != nil {
 		return // whoever is there sees that the connection ends
 	}
-	defer there.Close()
 	c := &tapped{here: here}
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer there.Close() // before the wait: nothing else ends the reader when the node goes without LOGOUT
 	wg.Go(func() {
 		defer here.Close()
 		buf := make([]byte, 32<<10)
