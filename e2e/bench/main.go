@@ -4,8 +4,9 @@
 //
 // The benchmarks: mirror (a first mirror next to mbsync's, on loopback and behind 50 ms of round-trip time), memory (peak
 // RSS of a first mirror at 3,250 and 30,000 messages), servers (a first mirror into Postgres and S3 next to one into SQLite and
-// files), accounts (what 5,000 accounts cost that rest; takes ten minutes, and is run by name only), store (changes of flags next to Dovecot's own), idle (2,000 idle clients on a mailbox of 30,000 messages), push
-// (from the upstream's OK to an idling client).
+// files), select (a mailbox of 100,000 messages on Postgres), accounts (what 5,000 accounts cost that rest; takes ten minutes, and
+// is run by name only), store (changes of flags next to Dovecot's own), idle (2,000 idle clients on a mailbox of 30,000 messages),
+// push (from the upstream's OK to an idling client), nodes (from a change on one node to an idling client of another).
 package main
 
 import (
@@ -45,7 +46,7 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	only := flag.String("run", "mirror,servers,select,memory,push,store,idle", "the benchmarks to run")
+	only := flag.String("run", "mirror,servers,select,memory,push,nodes,store,idle", "the benchmarks to run")
 	pairs := flag.Int("pairs", 5, "pairs of runs where two programs are compared")
 	flag.Parse()
 	b := &bench{pairs: max(*pairs, 1)}
@@ -73,6 +74,7 @@ func run(ctx context.Context) (err error) {
 	for _, name := range strings.Split(*only, ",") {
 		f, ok := map[string]func(context.Context) error{
 			"mirror": b.mirror, "servers": b.servers, "accounts": b.accounts, "memory": b.memory, "push": b.push, "store": b.store, "select": b.selects, "idle": b.idle,
+			"nodes": b.nodes,
 		}[name]
 		if !ok {
 			return fmt.Errorf("there is no benchmark %q", name)
