@@ -7,4 +7,5 @@ if [ -n "${S3_BUCKET:-}" ]; then
     mkdir -p "/srv/objects/$S3_BUCKET" # a bucket is a folder
 fi
 export ROOT_ACCESS_KEY_ID="$S3_ACCESS_KEY_ID" ROOT_SECRET_ACCESS_KEY="$S3_SECRET_ACCESS_KEY"
-exec versitygw --port :7070 --region "${S3_REGION:-us-east-1}" --health /health --quiet posix /srv/objects
+# Connections are kept, as every S3 service keeps them; messages are small, and so are the buffers.
+exec versitygw --port :7070 --region "${S3_REGION:-us-east-1}" --health /health --keep-alive --quiet posix --io-buffer-size 65536 /srv/objects
